@@ -1,0 +1,14 @@
+//! The words that every other crate shares: ids, attribute values, events, log records, time, windows, and the
+//! "did you mean" helper. Nothing here does I/O, and nothing here knows about storage, models or HTTP.
+
+pub mod attribute;
+pub mod id;
+pub mod record;
+pub mod suggest;
+pub mod time;
+
+pub use attribute::{AttributeError, AttributeSchema, AttributeType, Attributes, Value};
+pub use id::{IdError, MAX_ID_BYTES, validate_id};
+pub use record::{EntityUpsert, Event, Position, Record, Served, ServedItem, UpsertMode};
+pub use suggest::{did_you_mean, nearest};
+pub use time::{TimeError, Timestamp, Window};
