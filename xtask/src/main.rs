@@ -1,2 +1,42 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks of this repository: run every test with what it needs provisioned, rerun a benchmark, and check
+//! that the README's commands work. Nothing here is part of the product.
+
+mod bench;
+mod provision;
+mod readme;
+mod shell;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every test, provisioning what the tests need
+    Test {
+        /// Passed on to the test runner
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Rerun a benchmark; figures go to benches/results
+    Bench {
+        #[command(subcommand)]
+        bench: bench::Bench,
+    },
+    /// Run the commands that the README shows and fail if one of them does
+    Readme,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Test { args } => test::run(&args),
+        Task::Bench { bench } => bench::run(&bench),
+        Task::Readme => readme::run(),
+    }
+}

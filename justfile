@@ -1,0 +1,29 @@
+# Everyday commands; `just` lists them.
+
+_default:
+    @just --list
+
+# The main job on bundled real data
+demo:
+    cargo run --release -- demo
+
+# Every test
+test *args:
+    cargo xtask test {{ args }}
+
+# Format and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# All that a change must pass
+ci:
+    .ci/run
+
+# Rerun a benchmark: quality, training, scaling, retrieval, serving, ingest, durability
+bench name *args:
+    cargo xtask bench {{ name }} {{ args }}
+
+# Licences, sources and duplicates of dependencies
+deny:
+    cargo deny check bans licenses sources

@@ -1,0 +1,60 @@
+//! The benchmarks behind the figures in README and docs: one command each, peers measured in the same run.
+
+use clap::Subcommand;
+
+use crate::shell::{self, cargo, command, root, target_dir};
+
+/// One benchmark.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// Ranking quality on Gowalla (LightGCN split; needs TASTEMAKER_DATA)
+    Quality,
+    /// Time to the recall that `implicit` reaches on Gowalla (needs TASTEMAKER_DATA)
+    Training,
+    /// Training time and memory from 1 to 100 million interactions
+    Scaling,
+    /// Vector search against hnswlib and usearch: 1 million vectors of 64 dimensions
+    Retrieval,
+    /// A whole server under an open-loop load: 1 million items, 100,000 users
+    Serving {
+        /// Passed on to the load generator (see `--help` there)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Synced ingest beside recommendations
+    Ingest {
+        /// Passed on to the load generator (see `--help` there)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Random `kill -9` under load: every acknowledged event is there once
+    Durability {
+        /// How many times the server is killed
+        #[arg(long, default_value_t = 100)]
+        kills: u32,
+    },
+}
+
+/// Runs one benchmark.
+pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
+    std::fs::create_dir_all(root().join("benches/results"))?;
+    match bench {
+        Bench::Serving { args } => load("serving", Some("serving.json"), args),
+        Bench::Ingest { args } => load("ingest", Some("ingest.json"), args),
+        Bench::Durability { kills } => load("durability", None, &["--kills".to_owned(), kills.to_string()]),
+        _ => anyhow::bail!("not wired yet"),
+    }
+}
+
+/// Builds the product and the load generator, and runs the latter.
+fn load(name: &str, out: Option<&str>, args: &[String]) -> anyhow::Result<()> {
+    shell::run(cargo().args(["build", "--release", "-p", "tastemaker-cli", "-p", "tastemaker-benches"]))?;
+    let release = target_dir().join("release");
+    let mut load = command(release.join("tastemaker-benches"));
+    load.arg(name).arg("--binary").arg(release.join("tastemaker"));
+    load.arg("--scratch").arg(target_dir().join("bench"));
+    if let Some(out) = out {
+        load.arg("--out").arg(root().join("benches/results").join(out));
+    }
+    shell::run(load.args(args))
+}
