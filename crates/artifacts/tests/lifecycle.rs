@@ -1,5 +1,7 @@
 //! Generations as the rest of the program uses them: publish, promote, roll back, prune, and what damage does.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::Path;
 use std::process::Command;
 
