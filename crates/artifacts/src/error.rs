@@ -91,14 +91,6 @@ pub enum ArtifactError {
         /// Why not.
         reason: &'static str,
     },
-    /// Factors handed over for writing are not rows × dim.
-    #[error("factors of {values} values do not divide into rows of {dim}")]
-    Shape {
-        /// Values given.
-        values: usize,
-        /// Dimension declared.
-        dim: usize,
-    },
 }
 
 /// Puts what was being done into an I/O error.

@@ -1,8 +1,10 @@
 //! One published generation whose files were found to be what its manifest says.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs_err as fs;
+use memmap2::Mmap;
 
 use crate::error::Doing;
 use crate::manifest::FORMAT;
@@ -39,6 +41,18 @@ impl Generation {
     /// What it says about itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The content of the file `name`, mapped: it is paged in as it is used, and stays usable when the generation is
+    /// deleted meanwhile.
+    ///
+    /// # Errors
+    /// The generation has no such file, or it cannot be mapped.
+    pub fn map(&self, name: &str) -> Result<Arc<Mmap>, ArtifactError> {
+        let file = fs::File::open(self.file(name)?).doing("open a model file")?;
+        // SAFETY: files of a generation are written before it is published and never changed afterwards; deleting one
+        // unlinks it, which leaves the mapping whole.
+        unsafe { Mmap::map(file.file()) }.map(Arc::new).doing("map a model file")
     }
 
     /// Where the file `name` is.

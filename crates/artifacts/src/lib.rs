@@ -1,7 +1,7 @@
 //! Generations: immutable, versioned, checksummed directories of model files, and the one pointer that says which of
 //! them serves. Publishing is one rename, promotion is one rename, and a crash between any two steps leaves the old
-//! champion serving. What is inside of the files is the business of `models` and `store`, apart from the two plain
-//! formats that several crates share: lists of ids ([`IdList`]) and matrices of factors ([`FactorFile`]).
+//! champion serving. What is inside of the files is the business of `models` and `store`, apart from the lists of ids
+//! ([`IdList`]) that give the rows of their matrices a meaning.
 //!
 //! On disk, in the project's `generations` folder:
 //!
@@ -17,7 +17,6 @@ mod checksum;
 mod draft;
 mod durable;
 mod error;
-mod factors;
 mod generation;
 mod ids;
 mod manifest;
@@ -26,7 +25,6 @@ mod store;
 
 pub use draft::Draft;
 pub use error::ArtifactError;
-pub use factors::{FactorFile, FactorWriter, write_factors};
 pub use generation::Generation;
 pub use ids::{IdList, write_ids};
 pub use manifest::{Evaluation, FileEntry, Lineage, Manifest, Metrics, ModelInfo, NewGeneration, Version};
@@ -34,13 +32,13 @@ pub use store::{GenerationStore, Listed};
 
 /// Item ids, in the order of the rows of [`ITEM_FACTORS`] and of the labels in [`INDEX`]; an [`IdList`].
 pub const ITEM_IDS: &str = "item_ids";
-/// Item factors, one row per item; a [`FactorFile`].
+/// Item factors, one row per item; a matrix file of `models`.
 pub const ITEM_FACTORS: &str = "item_factors.f32";
 /// User ids, in the order of the rows of [`USER_FACTORS`]; an [`IdList`].
 pub const USER_IDS: &str = "user_ids";
-/// User factors as trained, one row per user; a [`FactorFile`].
+/// User factors as trained, one row per user; a matrix file of `models`.
 pub const USER_FACTORS: &str = "user_factors.f32";
-/// The query encoder that turns a history into a user vector.
+/// The query encoder of `models` that turns a history into a user vector.
 pub const ENCODER: &str = "encoder.bin";
-/// The vector index over [`ITEM_FACTORS`], labelled by row.
+/// The vector index of `store` over [`ITEM_FACTORS`], labelled by row.
 pub const INDEX: &str = "index.hnsw";

@@ -61,7 +61,9 @@ fn a_published_generation_serves_once_promoted_and_rolls_back() {
     assert_eq!(store.champion().unwrap(), Some(two));
     let generation = store.load(two).unwrap();
     assert_eq!(generation.manifest().lineage, about().lineage);
-    assert_eq!(fs::read(generation.file("encoder.bin").unwrap()).unwrap(), b"encoder");
+    let mapped = generation.map("encoder.bin").unwrap();
+    fs::remove_dir_all(file(&store, 2, "")).unwrap();
+    assert_eq!(&mapped[..], b"encoder", "a deleted generation stays usable where it is mapped");
     assert!(generation.file("index.hnsw").is_err());
     assert_eq!(store.rollback().unwrap(), one);
     assert_eq!(store.champion().unwrap(), Some(one));
