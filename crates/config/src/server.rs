@@ -36,6 +36,18 @@ pub struct StorageConfig {
     pub segment_size: ByteSize,
 }
 
+impl StorageConfig {
+    /// The folder of the event log.
+    pub fn log_dir(&self) -> PathBuf {
+        self.data_dir.join("log")
+    }
+
+    /// The folder of the model generations.
+    pub fn generations_dir(&self) -> PathBuf {
+        self.data_dir.join("generations")
+    }
+}
+
 impl Default for StorageConfig {
     fn default() -> Self {
         Self { data_dir: PathBuf::from("data"), online: None, segment_size: ByteSize::mib(64) }
