@@ -1,1 +1,26 @@
-//! Tastemaker: api.
+//! What goes over the wire: requests, answers and problems as JSON, their schemas for OpenAPI, and the conversions to and
+//! from the shared types. Nothing here knows HTTP routing, storage or models; the server maps these types to its engine.
+
+pub mod batch;
+pub mod entities;
+pub mod events;
+pub mod health;
+pub mod json;
+pub mod models;
+pub mod problem;
+pub mod recommendations;
+
+pub use batch::{BatchRequest, RecordResult, RecordStatus, WriteResponse, parse_batch};
+pub use entities::{
+    Entity, EntityInput, ItemsBody, ItemsPage, ItemsRequest, ListQuery, PatchEntity, PutEntity, UsersBody, UsersPage,
+    UsersRequest,
+};
+pub use events::{EventInput, EventsRequest};
+pub use health::{GenerationHealth, Live, LogHealth, Ready, RefusedGeneration};
+pub use json::parse;
+pub use models::{Model, ModelsResponse, PromoteRequest, SwitchResponse};
+pub use problem::{FieldError, Problem, ProblemKind};
+pub use recommendations::{
+    ParamValue, RankRequest, RecommendationsQuery, RecommendationsRequest, RecommendationsResponse, RecommendedItem,
+    SimilarQuery,
+};
