@@ -1,20 +1,32 @@
 //! `tastemaker.toml`: its types, their defaults and limits, and how the project file, the environment and the command
 //! line are laid over each other. Nothing here opens any file but the project file.
 
+mod check;
+mod error;
 mod events;
 mod import;
+mod load;
 mod recommend;
+mod schema;
 mod server;
+mod show;
 mod size;
 mod training;
+mod tree;
+mod validate;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+pub use error::{ConfigError, Origin, Problem};
 pub use events::{EntityConfig, EventTypeConfig, EventTypes, IMPRESSION, UnknownEventType};
 pub use import::{EntityMapping, EventColumns, EventMapping, FileFormat, FileOptions, ImportConfig, TimestampUnit};
+pub use load::{ENV_PREFIX, FILE_NAME, InvalidOverride, LoadOptions, Loaded};
 pub use recommend::{DiversityConfig, ExcludeSeen, RecommendConfig, SourceConfig, SourcesConfig};
+pub use schema::schema;
 pub use server::{ApiKey, LogFormat, LoggingConfig, ProjectConfig, Scope, ServerConfig, StorageConfig};
+pub use show::Setting;
 pub use size::{ByteSize, NotASize};
 pub use training::{EmbeddingModel, EmbeddingsConfig, TrainingConfig};
 
@@ -44,4 +56,22 @@ pub struct Config {
     pub import: ImportConfig,
     /// The process's own log.
     pub logging: LoggingConfig,
+}
+
+/// The project file that `tastemaker init` writes: commented, and every setting in it at its default.
+pub const TEMPLATE: &str = include_str!("template.toml");
+
+impl Config {
+    /// A SHA-256 in hexadecimal over what a trained generation depends on: the meaning of events, the model, and what is
+    /// held out. The same settings give the same hash, whatever file they came from.
+    pub fn config_hash(&self) -> String {
+        let TrainingConfig { holdout, .. } = self.training;
+        let text = to_value(&(&self.events, &self.embeddings, holdout)).to_string();
+        server::hex(&Sha256::digest(text.as_bytes()))
+    }
+}
+
+/// As JSON. Settings are plain data, so this cannot fail; if it did, `null` would be refused by every reader.
+fn to_value<T: Serialize>(settings: &T) -> serde_json::Value {
+    serde_json::to_value(settings).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest, Sha256};
 use tastemaker_types::Window;
 
@@ -60,6 +60,7 @@ impl Default for StorageConfig {
 pub struct ServerConfig {
     /// The address and port to listen on. Anything but loopback needs `[[server.api_keys]]`.
     #[schemars(with = "String")]
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// The largest request body.
     pub body_limit: ByteSize,
@@ -75,6 +76,11 @@ pub struct ServerConfig {
     pub shutdown_grace: Window,
     /// Who may call. Without any, only loopback is served, and everything is allowed.
     pub api_keys: Vec<ApiKey>,
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| de::Error::custom(format!("'{text}' is not an address and port; write 127.0.0.1:8080")))
 }
 
 impl Default for ServerConfig {
@@ -111,6 +117,7 @@ pub struct ApiKey {
     pub name: String,
     /// The SHA-256 of the key, as 64 hexadecimal digits (`printf %s "$KEY" | sha256sum`). The key itself is stored
     /// nowhere.
+    #[schemars(extend("x-secret" = true))]
     pub hash: String,
     /// What it may do: `read`, `write`, `admin`.
     pub scopes: Vec<Scope>,

@@ -19,6 +19,11 @@ const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 pub struct NotASize(String);
 
 impl ByteSize {
+    /// `count` times 1024.
+    pub const fn kib(count: u64) -> Self {
+        Self(count << 10)
+    }
+
     /// `count` times 1024².
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)
@@ -51,7 +56,8 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, bytes) = UNITS.iter().find(|(_, bytes)| self.0 != 0 && self.0 % bytes == 0).unwrap_or(&("B", 1));
+        let (unit, bytes) =
+            UNITS.iter().find(|(_, bytes)| self.0 != 0 && self.0.is_multiple_of(*bytes)).unwrap_or(&("B", 1));
         write!(f, "{}{unit}", self.0 / bytes)
     }
 }
