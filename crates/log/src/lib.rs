@@ -1,1 +1,22 @@
-//! Tastemaker: log.
+//! The event log: the durable, ordered list of everything that was written, and the only source of truth. [`EventLog`]
+//! appends (one writer; a call is answered after its records are on disk), [`LogReader`] reads in order (any process).
+//! What the records mean is for others to say.
+//!
+//! The bytes on disk, the guarantees and what to do in trouble are in `docs/event-log.md`.
+
+mod commit;
+mod error;
+mod format;
+mod ids;
+mod lock;
+mod log;
+mod queue;
+mod reader;
+mod segment;
+mod storage;
+mod wire;
+mod writer;
+
+pub use error::LogError;
+pub use log::{Appended, EventLog, LogOptions, LogStats, OnCommit};
+pub use reader::{LogReader, Records};

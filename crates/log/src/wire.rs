@@ -1,0 +1,337 @@
+//! How a record looks on disk: protobuf messages, written by hand, with stable tags. A tag is never given a new meaning;
+//! unknown fields are skipped, so that older programs read what newer ones add. Only this module knows these types.
+
+use prost::{Message, Oneof};
+use tastemaker_types as types;
+use tastemaker_types::{Attributes, Timestamp};
+
+/// A log record; exactly one kind is set.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Record {
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6")]
+    kind: Option<Kind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum Kind {
+    #[prost(message, tag = "1")]
+    Event(Event),
+    #[prost(message, tag = "2")]
+    ItemUpsert(Upsert),
+    #[prost(message, tag = "3")]
+    ItemDelete(Delete),
+    #[prost(message, tag = "4")]
+    UserUpsert(Upsert),
+    #[prost(message, tag = "5")]
+    UserDelete(Delete),
+    #[prost(message, tag = "6")]
+    Served(Served),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    #[prost(string, tag = "1")]
+    event_id: String,
+    #[prost(string, tag = "2")]
+    event_type: String,
+    #[prost(string, tag = "3")]
+    user_id: String,
+    #[prost(string, tag = "4")]
+    item_id: String,
+    #[prost(sfixed64, tag = "5")]
+    timestamp: i64,
+    #[prost(double, optional, tag = "6")]
+    value: Option<f64>,
+    #[prost(string, optional, tag = "7")]
+    session_id: Option<String>,
+    #[prost(string, optional, tag = "8")]
+    request_id: Option<String>,
+    #[prost(message, repeated, tag = "9")]
+    properties: Vec<Attribute>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Attribute {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(oneof = "Value", tags = "2, 3, 4, 5, 6")]
+    value: Option<Value>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum Value {
+    #[prost(string, tag = "2")]
+    Text(String),
+    #[prost(double, tag = "3")]
+    Number(f64),
+    #[prost(bool, tag = "4")]
+    Bool(bool),
+    #[prost(sfixed64, tag = "5")]
+    Time(i64),
+    #[prost(message, tag = "6")]
+    Tags(Tags),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Tags {
+    #[prost(string, repeated, tag = "1")]
+    tags: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Upsert {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(message, repeated, tag = "2")]
+    attributes: Vec<Attribute>,
+    /// Whether attributes that are not named stay.
+    #[prost(bool, tag = "3")]
+    merge: bool,
+    #[prost(sfixed64, tag = "4")]
+    timestamp: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Delete {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(sfixed64, tag = "2")]
+    timestamp: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Served {
+    #[prost(string, tag = "1")]
+    request_id: String,
+    #[prost(string, tag = "2")]
+    user_id: String,
+    #[prost(sfixed64, tag = "3")]
+    timestamp: i64,
+    #[prost(uint64, optional, tag = "4")]
+    generation: Option<u64>,
+    #[prost(message, repeated, tag = "5")]
+    items: Vec<ServedItem>,
+    #[prost(string, repeated, tag = "6")]
+    degraded: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ServedItem {
+    #[prost(string, tag = "1")]
+    item_id: String,
+    #[prost(float, tag = "2")]
+    score: f32,
+}
+
+/// Reads the event id of a record and skips all else.
+#[derive(Clone, PartialEq, Message)]
+struct IdOnly {
+    #[prost(message, optional, tag = "1")]
+    event: Option<EventIdOnly>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EventIdOnly {
+    #[prost(string, tag = "1")]
+    event_id: String,
+}
+
+/// Appends `record` with its length before it; returns its encoded size without the length.
+pub(crate) fn encode(record: &types::Record, out: &mut Vec<u8>) -> usize {
+    let message = Record::from(record);
+    let size = message.encoded_len();
+    prost::encoding::encode_varint(size as u64, out);
+    message.encode_raw(out);
+    size
+}
+
+/// Takes the next length-prefixed record off the front of `bytes`, undecoded.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub(crate) fn split_first<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], String> {
+    let size = prost::encoding::decode_varint(bytes).map_err(|e| e.to_string())?;
+    let size = usize::try_from(size).map_err(|e| e.to_string())?;
+    let (record, rest) = bytes
+        .split_at_checked(size)
+        .ok_or_else(|| format!("a record claims {size} bytes, but its frame has {} left", bytes.len()))?;
+    *bytes = rest;
+    Ok(record)
+}
+
+/// Decodes what [`split_first`] took.
+///
+/// # Errors
+/// What is wrong with the bytes, or that the kind of record is unknown here.
+pub(crate) fn decode(bytes: &[u8]) -> Result<types::Record, String> {
+    let message = Record::decode(bytes).map_err(|e| e.to_string())?;
+    let kind = message.kind.ok_or("a kind of record that this version does not know; use a newer version")?;
+    Ok(types::Record::from(kind))
+}
+
+/// The event id in a record, without decoding the rest; `None` if it is no event.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub(crate) fn decode_event_id(bytes: &[u8]) -> Result<Option<String>, String> {
+    let message = IdOnly::decode(bytes).map_err(|e| e.to_string())?;
+    Ok(message.event.map(|event| event.event_id))
+}
+
+impl From<&types::Record> for Record {
+    fn from(record: &types::Record) -> Self {
+        let kind = match record {
+            types::Record::Event(event) => Kind::Event(event.into()),
+            types::Record::ItemUpsert(upsert) => Kind::ItemUpsert(upsert.into()),
+            types::Record::ItemDelete { id, timestamp } => Kind::ItemDelete(Delete::new(id, *timestamp)),
+            types::Record::UserUpsert(upsert) => Kind::UserUpsert(upsert.into()),
+            types::Record::UserDelete { id, timestamp } => Kind::UserDelete(Delete::new(id, *timestamp)),
+            types::Record::Served(served) => Kind::Served(served.into()),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl From<Kind> for types::Record {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Event(event) => Self::Event(event.into()),
+            Kind::ItemUpsert(upsert) => Self::ItemUpsert(upsert.into()),
+            Kind::ItemDelete(Delete { id, timestamp }) => {
+                Self::ItemDelete { id, timestamp: Timestamp::from_micros(timestamp) }
+            }
+            Kind::UserUpsert(upsert) => Self::UserUpsert(upsert.into()),
+            Kind::UserDelete(Delete { id, timestamp }) => {
+                Self::UserDelete { id, timestamp: Timestamp::from_micros(timestamp) }
+            }
+            Kind::Served(served) => Self::Served(served.into()),
+        }
+    }
+}
+
+impl From<&types::Event> for Event {
+    fn from(event: &types::Event) -> Self {
+        Self {
+            event_id: event.event_id.clone(),
+            event_type: event.event_type.clone(),
+            user_id: event.user_id.clone(),
+            item_id: event.item_id.clone(),
+            timestamp: event.timestamp.as_micros(),
+            value: event.value,
+            session_id: event.session_id.clone(),
+            request_id: event.request_id.clone(),
+            properties: to_wire(&event.properties),
+        }
+    }
+}
+
+impl From<Event> for types::Event {
+    fn from(event: Event) -> Self {
+        Self {
+            event_id: event.event_id,
+            event_type: event.event_type,
+            user_id: event.user_id,
+            item_id: event.item_id,
+            timestamp: Timestamp::from_micros(event.timestamp),
+            value: event.value,
+            session_id: event.session_id,
+            request_id: event.request_id,
+            properties: from_wire(event.properties),
+        }
+    }
+}
+
+fn to_wire(attributes: &Attributes) -> Vec<Attribute> {
+    attributes
+        .iter()
+        .map(|(name, value)| Attribute {
+            name: name.clone(),
+            value: Some(match value {
+                types::Value::Text(text) => Value::Text(text.clone()),
+                types::Value::Number(number) => Value::Number(*number),
+                types::Value::Bool(truth) => Value::Bool(*truth),
+                types::Value::Time(time) => Value::Time(time.as_micros()),
+                types::Value::Tags(tags) => Value::Tags(Tags { tags: tags.clone() }),
+            }),
+        })
+        .collect()
+}
+
+/// An attribute whose kind of value is unknown here is left out, like any unknown field.
+fn from_wire(attributes: Vec<Attribute>) -> Attributes {
+    attributes
+        .into_iter()
+        .filter_map(|attribute| {
+            let value = match attribute.value? {
+                Value::Text(text) => types::Value::Text(text),
+                Value::Number(number) => types::Value::Number(number),
+                Value::Bool(truth) => types::Value::Bool(truth),
+                Value::Time(micros) => types::Value::Time(Timestamp::from_micros(micros)),
+                Value::Tags(Tags { tags }) => types::Value::Tags(tags),
+            };
+            Some((attribute.name, value))
+        })
+        .collect()
+}
+
+impl From<&types::EntityUpsert> for Upsert {
+    fn from(upsert: &types::EntityUpsert) -> Self {
+        Self {
+            id: upsert.id.clone(),
+            attributes: to_wire(&upsert.attributes),
+            merge: upsert.mode == types::UpsertMode::Merge,
+            timestamp: upsert.timestamp.as_micros(),
+        }
+    }
+}
+
+impl From<Upsert> for types::EntityUpsert {
+    fn from(upsert: Upsert) -> Self {
+        Self {
+            id: upsert.id,
+            attributes: from_wire(upsert.attributes),
+            mode: if upsert.merge { types::UpsertMode::Merge } else { types::UpsertMode::Replace },
+            timestamp: Timestamp::from_micros(upsert.timestamp),
+        }
+    }
+}
+
+impl Delete {
+    fn new(id: &str, timestamp: Timestamp) -> Self {
+        Self { id: id.to_owned(), timestamp: timestamp.as_micros() }
+    }
+}
+
+impl From<&types::Served> for Served {
+    fn from(served: &types::Served) -> Self {
+        Self {
+            request_id: served.request_id.clone(),
+            user_id: served.user_id.clone(),
+            timestamp: served.timestamp.as_micros(),
+            generation: served.generation,
+            items: served
+                .items
+                .iter()
+                .map(|item| ServedItem { item_id: item.item_id.clone(), score: item.score })
+                .collect(),
+            degraded: served.degraded.clone(),
+        }
+    }
+}
+
+impl From<Served> for types::Served {
+    fn from(served: Served) -> Self {
+        Self {
+            request_id: served.request_id,
+            user_id: served.user_id,
+            timestamp: Timestamp::from_micros(served.timestamp),
+            generation: served.generation,
+            items: served
+                .items
+                .into_iter()
+                .map(|item| types::ServedItem { item_id: item.item_id, score: item.score })
+                .collect(),
+            degraded: served.degraded,
+        }
+    }
+}
