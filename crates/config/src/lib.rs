@@ -33,6 +33,7 @@ pub use training::{EmbeddingModel, EmbeddingsConfig, TrainingConfig};
 /// A whole project: `tastemaker.toml`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(title = "tastemaker.toml")]
 pub struct Config {
     /// What the project is.
     pub project: ProjectConfig,

@@ -11,13 +11,26 @@ use crate::Config;
 /// The JSON schema (draft 2020-12) of `tastemaker.toml`, for editors and other tools.
 pub fn schema() -> &'static Value {
     static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-        SchemaSettings::draft2020_12()
+        let mut schema = SchemaSettings::draft2020_12()
             .with(|settings| settings.inline_subschemas = true)
             .into_generator()
             .into_root_schema_for::<Config>()
-            .to_value()
+            .to_value();
+        set_defaults(&mut schema, &crate::to_value(&Config::default()));
+        schema
     });
     &SCHEMA
+}
+
+/// Writes the default of the whole file to each key: two tables of one type may differ in theirs.
+fn set_defaults(schema: &mut Value, defaults: &Value) {
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for (key, property) in properties {
+        if let (Some(default), Some(property)) = (defaults.get(key), property.as_object_mut()) {
+            property.insert("default".to_owned(), default.clone());
+        }
+        set_defaults(property, defaults.get(key).unwrap_or(&Value::Null));
+    }
 }
 
 /// What a place in the file takes.
