@@ -27,25 +27,25 @@ pub type Parsed<T> = Result<T, FieldError>;
 ///
 /// # Errors
 /// A [`Problem`] if the body as a whole is not such a batch.
-pub fn parse_batch<B: BatchRequest>(body: &[u8]) -> Result<Vec<Parsed<B::Record>>, Problem> {
+pub fn parse_batch<B: BatchRequest>(body: &[u8]) -> Result<Vec<Parsed<B::Record>>, Box<Problem>> {
     // Nearly every batch is good: one pass reads it. The slow way is for telling the bad from the good.
     if let Ok(batch) = serde_json::from_slice::<B>(body) {
         return Ok(batch.into_records().into_iter().map(Ok).collect());
     }
-    let invalid = |detail: String| Problem::new(ProblemKind::InvalidRequest, detail);
+    let invalid = |detail: String| Box::new(Problem::new(ProblemKind::InvalidRequest, detail));
     let Value::Object(mut fields) = json::parse_value(body)? else {
         return Err(invalid(format!("the body must be an object such as {{\"{}\": [...]}}", B::FIELD)));
     };
     match fields.remove(B::FIELD) {
         Some(Value::Array(records)) => match fields.keys().next() {
-            Some(other) => Err(Problem::field(
+            Some(other) => Err(Box::new(Problem::field(
                 ProblemKind::InvalidRequest,
                 other,
                 format!("unknown field '{other}' beside '{}'", B::FIELD),
-            )),
+            ))),
             None => Ok(records.into_iter().enumerate().map(|(index, r)| record::<B>(index, r)).collect()),
         },
-        Some(_) => Err(Problem::field(ProblemKind::InvalidRequest, B::FIELD, "must be a list")),
+        Some(_) => Err(Box::new(Problem::field(ProblemKind::InvalidRequest, B::FIELD, "must be a list"))),
         None if B::SINGLE => Ok(vec![json::fields(Value::Object(fields), "")]),
         None => Err(invalid(format!("the body has no '{0}'; send {{\"{0}\": [...]}}", B::FIELD))),
     }

@@ -10,15 +10,15 @@ use crate::{FieldError, Problem, ProblemKind};
 ///
 /// # Errors
 /// A [`Problem`] that says where the body is not JSON or does not fit `T`.
-pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Problem>> {
     // The second, slower reading is for the place of the fault alone.
-    serde_json::from_slice(body).map_err(|_| explain::<T>(body))
+    serde_json::from_slice(body).map_err(|_| Box::new(explain::<T>(body)))
 }
 
 fn explain<T: DeserializeOwned>(body: &[u8]) -> Problem {
     let value = match parse_value(body) {
         Ok(value) => value,
-        Err(problem) => return problem,
+        Err(problem) => return *problem,
     };
     match fields::<T, _>(&value, "") {
         Err(error) if error.field.is_empty() => Problem::new(ProblemKind::InvalidRequest, error.message),
@@ -28,12 +28,12 @@ fn explain<T: DeserializeOwned>(body: &[u8]) -> Problem {
 }
 
 /// Reads a body as any JSON.
-pub(crate) fn parse_value(body: &[u8]) -> Result<serde_json::Value, Problem> {
+pub(crate) fn parse_value(body: &[u8]) -> Result<serde_json::Value, Box<Problem>> {
     if body.is_empty() {
-        return Err(Problem::new(ProblemKind::InvalidRequest, "the body is empty; send JSON"));
+        return Err(Box::new(Problem::new(ProblemKind::InvalidRequest, "the body is empty; send JSON")));
     }
     serde_json::from_slice(body)
-        .map_err(|e| Problem::new(ProblemKind::InvalidRequest, format!("the body is not valid JSON: {e}")))
+        .map_err(|e| Box::new(Problem::new(ProblemKind::InvalidRequest, format!("the body is not valid JSON: {e}"))))
 }
 
 /// Reads a `T`; a fault is given with its place, which starts with `at`.

@@ -18,7 +18,7 @@ pub use entities::{
 pub use events::{EventInput, EventsRequest};
 pub use health::{GenerationHealth, Live, LogHealth, Ready, RefusedGeneration};
 pub use json::parse;
-pub use models::{Model, ModelsResponse, PromoteRequest, SwitchResponse};
+pub use models::{GenerationInfo, Model, ModelsResponse, PromoteRequest};
 pub use problem::{FieldError, Problem, ProblemKind};
 pub use recommendations::{
     ParamValue, RankRequest, RecommendationsQuery, RecommendationsRequest, RecommendationsResponse, RecommendedItem,

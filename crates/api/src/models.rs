@@ -3,24 +3,43 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// One generation of a model.
+/// A model of the project with all its generations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Model {
-    /// Its version: 1, 2, 3 …
-    pub version: u64,
-    /// Whether it is the one that should serve.
-    pub champion: bool,
-    /// Whether this server has it loaded.
-    pub serving: bool,
-    /// The manifest: when, from what, with which settings it was trained, and its metrics.
-    #[schema(value_type = Object)]
-    pub manifest: serde_json::Value,
+    /// Its name.
+    #[schema(example = "embeddings")]
+    pub name: String,
+    /// The generation that should serve; null before the first training.
+    pub champion: Option<u64>,
+    /// The generation that this server serves; another than the champion for the moment of a switch, or if the champion
+    /// was refused.
+    pub serving: Option<u64>,
+    /// Every generation, oldest first.
+    pub generations: Vec<GenerationInfo>,
 }
 
-/// The generations of all models, or of one.
+/// One generation of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GenerationInfo {
+    /// Its version: 1, 2, 3 …
+    pub version: u64,
+    /// Whether it is the champion.
+    pub champion: bool,
+    /// Whether this server serves it.
+    pub serving: bool,
+    /// When, from what and how it was trained, and its metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub manifest: Option<serde_json::Value>,
+    /// What is wrong with it, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// All models of the project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ModelsResponse {
-    /// By name and version.
+    /// By name.
     pub models: Vec<Model>,
 }
 
@@ -29,12 +48,5 @@ pub struct ModelsResponse {
 #[serde(deny_unknown_fields)]
 pub struct PromoteRequest {
     /// Its version.
-    pub version: u64,
-}
-
-/// What serves after a promotion or rollback.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SwitchResponse {
-    /// The champion now.
     pub version: u64,
 }

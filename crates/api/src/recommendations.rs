@@ -27,7 +27,7 @@ pub struct RecommendationsRequest {
     /// For whom. A user without history gets popular and fresh items.
     #[schema(example = "user-1")]
     pub user_id: String,
-    /// How many items, 1 to 1000; 20 if left out.
+    /// How many items, 1 to 1000; the project's `recommend.limit` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 10)]
     pub limit: Option<usize>,
@@ -57,7 +57,7 @@ pub struct RecommendationsRequest {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct RecommendationsQuery {
-    /// How many items, 1 to 1000; 20 if left out.
+    /// How many items, 1 to 1000; the project's `recommend.limit` if left out.
     pub limit: Option<usize>,
     /// An SQL expression over item attributes.
     pub filter: Option<String>,
@@ -90,7 +90,7 @@ impl RecommendationsQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct SimilarQuery {
-    /// How many items, 1 to 1000; 20 if left out.
+    /// How many items, 1 to 1000; the project's `recommend.limit` if left out.
     pub limit: Option<usize>,
     /// An SQL expression over item attributes.
     pub filter: Option<String>,

@@ -45,15 +45,15 @@ impl Monitor {
             match definition.kind {
                 Kind::Counter => {
                     recorder.describe_counter(name, None, help);
-                    bare.map(|key| recorder.register_counter(&key, &METADATA).increment(0));
+                    bare.iter().for_each(|key| recorder.register_counter(key, &METADATA).increment(0));
                 }
                 Kind::Gauge => {
                     recorder.describe_gauge(name, None, help);
-                    bare.map(|key| recorder.register_gauge(&key, &METADATA).set(0.0));
+                    bare.iter().for_each(|key| recorder.register_gauge(key, &METADATA).set(0.0));
                 }
                 Kind::Histogram(_) => {
                     recorder.describe_histogram(name, None, help);
-                    bare.map(|key| recorder.register_histogram(&key, &METADATA));
+                    bare.iter().for_each(|key| drop(recorder.register_histogram(key, &METADATA)));
                 }
             }
         }
