@@ -98,12 +98,13 @@ impl EventTypes {
 }
 
 impl Default for EventTypes {
-    /// `impression`, `click` (positive) and `purchase` (positive, weight 5, conversion).
+    /// `impression`, `click` (positive), `rating` (positive from 4 on) and `purchase` (positive, weight 5, conversion).
     fn default() -> Self {
         let positive = EventTypeConfig { positive: true, ..EventTypeConfig::default() };
         Self::from_iter([
             (IMPRESSION.to_owned(), EventTypeConfig::default()),
             ("click".to_owned(), positive.clone()),
+            ("rating".to_owned(), EventTypeConfig { min_value: Some(4.0), ..positive.clone() }),
             ("purchase".to_owned(), EventTypeConfig { weight: 5.0, conversion: true, ..positive }),
         ])
     }

@@ -43,7 +43,8 @@ pub struct Config {
     pub items: EntityConfig,
     /// Who it is recommended to.
     pub users: EntityConfig,
-    /// What users do with items: names and what they mean. Left out: `impression`, `click` and `purchase`.
+    /// What users do with items: names and what they mean. Left out: `impression`, `click`, `rating` (positive from 4
+    /// on) and `purchase`.
     pub events: EventTypes,
     /// The vectors of items and users.
     pub embeddings: EmbeddingsConfig,
