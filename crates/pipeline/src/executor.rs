@@ -69,13 +69,6 @@ impl<Q: Sync, B: Batch + 'static> Sources<Q, B> {
         self.0.push(Slot::new(S::NAME, StageKind::Source, S::ON_FAILURE, true, hook));
         self
     }
-
-    /// Gives the source just added a deadline of its own, counted from its start.
-    #[must_use]
-    pub fn within(mut self, limit: Duration) -> Self {
-        self.0.last_mut().into_iter().for_each(|slot| slot.within(limit));
-        self
-    }
 }
 
 impl<Q: Sync, B: Batch + 'static> Hydrators<Q, B> {
@@ -107,13 +100,6 @@ impl<Q: Sync, B: Batch + 'static> Hydrators<Q, B> {
             }))
         });
         self.0.push(Slot::new(H::NAME, StageKind::Hydrator, H::ON_FAILURE, true, hook));
-        self
-    }
-
-    /// Gives the hydrator just added a deadline of its own, counted from its start.
-    #[must_use]
-    pub fn within(mut self, limit: Duration) -> Self {
-        self.0.last_mut().into_iter().for_each(|slot| slot.within(limit));
         self
     }
 }
@@ -175,6 +161,33 @@ impl<Q: Sync, B: Batch + 'static> Pipeline<Q, B> {
         let hook: Hook<Q, B, Vec<u32>> = Box::new(move |q, b, context| Started::Now(selector.select(q, b, &context)));
         self.waves.push(Wave::Selector(Slot::new(S::NAME, StageKind::Selector, S::ON_FAILURE, false, hook)));
         self
+    }
+
+    /// Gives every stage of this name a deadline of its own, counted from its start. Whether there is one.
+    pub fn set_deadline(&mut self, stage: &str, limit: Duration) -> bool {
+        let mut found = false;
+        for wave in &mut self.waves {
+            found |= match wave {
+                Wave::Sources(slots) => set_deadline(slots, stage, limit),
+                Wave::Hydrators(slots) => set_deadline(slots, stage, limit),
+                Wave::Filters(slots) => set_deadline(slots, stage, limit),
+                Wave::Scorer(slot) => set_deadline(std::slice::from_mut(slot), stage, limit),
+                Wave::Selector(slot) => set_deadline(std::slice::from_mut(slot), stage, limit),
+            };
+        }
+        found
+    }
+
+    /// The names of all stages, in order.
+    pub fn stages(&self) -> Vec<&'static str> {
+        let names = |wave: &Wave<Q, B>| match wave {
+            Wave::Sources(slots) => slots.iter().map(|slot| slot.name).collect(),
+            Wave::Hydrators(slots) => slots.iter().map(|slot| slot.name).collect(),
+            Wave::Filters(slots) => slots.iter().map(|slot| slot.name).collect(),
+            Wave::Scorer(slot) => vec![slot.name],
+            Wave::Selector(slot) => vec![slot.name],
+        };
+        self.waves.iter().flat_map(names).collect()
     }
 
     /// Runs every wave over `query`, beginning with `batch` (usually empty). Never fails: what went wrong is in the trace, and what could not be
@@ -330,6 +343,11 @@ impl<B: Batch> Run<B> {
         });
         value
     }
+}
+
+fn set_deadline<Q, B, T>(slots: &mut [Slot<Q, B, T>], stage: &str, limit: Duration) -> bool {
+    let named = slots.iter_mut().filter(|slot| slot.name == stage);
+    named.map(|slot| slot.limit = Some(limit)).count() > 0
 }
 
 fn same_length(expected: usize, got: usize) -> Result<(), StageError> {

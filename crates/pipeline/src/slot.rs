@@ -48,7 +48,7 @@ pub(crate) struct Slot<Q, B, T> {
     pub(crate) kind: StageKind,
     pub(crate) on_failure: OnFailure,
     /// Time for this stage alone; the request's budget holds besides.
-    limit: Option<Duration>,
+    pub(crate) limit: Option<Duration>,
     /// Whether the hook returns futures.
     waits: bool,
     hook: Hook<Q, B, T>,
@@ -75,10 +75,6 @@ impl<Q: Sync, B: Sync, T: Send> Slot<Q, B, T> {
             seconds: key("tastemaker_stage_duration_seconds"),
             failures: key("tastemaker_stage_failures_total"),
         }
-    }
-
-    pub(crate) fn within(&mut self, limit: Duration) {
-        self.limit = Some(limit);
     }
 
     /// Counts a failure that the executor found after the stage had ended.

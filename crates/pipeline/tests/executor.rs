@@ -287,8 +287,10 @@ fn a_spent_budget_skips_what_fails_open_and_never_what_fails_closed() {
 #[test]
 fn an_asynchronous_stage_is_cut_off_at_its_deadline_while_others_finish() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let pipeline = Pipeline::new()
-        .sources(|wave| wave.with(Given).with_async(Sleeps(Duration::from_secs(60))).within(Duration::from_millis(20)));
+    let mut pipeline = Pipeline::new().sources(|wave| wave.with(Given).with_async(Sleeps(Duration::from_secs(60))));
+    assert_eq!(pipeline.stages(), ["given", "sleeps"]);
+    assert!(pipeline.set_deadline("sleeps", Duration::from_millis(20)));
+    assert!(!pipeline.set_deadline("sleep", Duration::from_millis(20)));
     let started = Instant::now();
     let outcome = runtime.block_on(pipeline.run(&vec![1], Numbers::default(), Duration::from_secs(10)));
     assert!(started.elapsed() < Duration::from_secs(5));
