@@ -34,10 +34,10 @@ pub(crate) fn of_unit(number: f64, unit: &str) -> Result<i64, String> {
         .find(|(name, _)| *name == singular)
         .ok_or_else(|| format!("'{unit}' is not a unit of time; use microseconds to weeks"))?;
     let total = (number * *micros as f64).round();
-    if !(total.abs() < 9.0e18) {
-        return Err(format!("{number} {unit} is too long an interval"));
+    match total.abs() < 9.0e18 {
+        true => Ok(total as i64),
+        false => Err(format!("{number} {unit} is too long an interval")),
     }
-    Ok(total as i64)
 }
 
 /// Microseconds of a text of numbers and units.

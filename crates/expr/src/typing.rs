@@ -228,13 +228,13 @@ pub(crate) fn call(function: Function, signature: Signature, arguments: Vec<Node
                 ExprError::type_error(format!("{function} takes values of one kind, not {a} and {b}"), at)
             })?;
             match kind {
-                None => return Ok(Ast::Literal(Literal::Null)),
+                None => Ok(Ast::Literal(Literal::Null)),
                 Some(Kind::Tags) if function != Function::Coalesce => {
-                    return Err(ExprError::type_error(format!("{function} does not take a list"), at));
+                    Err(ExprError::type_error(format!("{function} does not take a list"), at))
                 }
                 Some(Kind::Bool) if signature == Signature::SameOrdered => {
-                    return Err(ExprError::type_error(format!("{function} does not take a bool"), at)
-                        .remedy("bools have no order; use AND or OR"));
+                    Err(ExprError::type_error(format!("{function} does not take a bool"), at)
+                        .remedy("bools have no order; use AND or OR"))
                 }
                 Some(kind) => {
                     Ok(Ast::Call { function, arguments: arguments.into_iter().map(|node| node.ast).collect(), kind })
