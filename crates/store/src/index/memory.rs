@@ -56,7 +56,11 @@ impl<T: bytemuck::Pod> Arena<T> {
 pub(crate) enum Floats {
     Owned(Vec<f32>),
     /// `len` values from byte `offset` on, which is a multiple of four.
-    Mapped { map: Mmap, offset: usize, len: usize },
+    Mapped {
+        map: Mmap,
+        offset: usize,
+        len: usize,
+    },
 }
 
 impl Floats {
