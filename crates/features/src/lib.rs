@@ -1,1 +1,17 @@
-//! Tastemaker: features.
+//! What is known of users and items beyond the catalog, as state machines over the event log ([`Aggregate`]: `apply` and `read`, the same
+//! code live and in replay): what a user liked and met lately, and what everybody likes. [`OnlineState`] holds them for serving: one writer
+//! applies records in log order, any number of readers. Durability is the log's business, and item attributes are the catalog's.
+
+mod kernel;
+mod online;
+mod popularity;
+mod ranking;
+mod recent;
+mod users;
+
+pub use kernel::Aggregate;
+pub use online::{EventMeaning, OnlineState, SeenBy, StateOptions};
+pub use popularity::{Like, Popularity, PopularityRead, PopularityState};
+pub use ranking::{LISTED, Rankings};
+pub use recent::{Entry, Liked, Recent, Seen};
+pub use users::User;

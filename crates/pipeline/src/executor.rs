@@ -54,7 +54,9 @@ impl<Q: Sync, B: Batch + 'static> Sources<Q, B> {
     #[must_use]
     pub fn with<S: Source<Q, B> + 'static>(mut self, source: S) -> Self {
         let hook: Hook<Q, B, B> = Box::new(move |q, b, context| Started::Now(source.fetch(q, b, &context)));
-        self.0.push(Slot::new(S::NAME, StageKind::Source, S::ON_FAILURE, false, hook));
+        let mut slot = Slot::new(S::NAME, StageKind::Source, S::ON_FAILURE, false, hook);
+        slot.even_late |= S::EVEN_LATE;
+        self.0.push(slot);
         self
     }
 

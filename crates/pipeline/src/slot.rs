@@ -51,6 +51,8 @@ pub(crate) struct Slot<Q, B, T> {
     pub(crate) limit: Option<Duration>,
     /// Whether the hook returns futures.
     waits: bool,
+    /// Whether it runs when the budget is spent.
+    pub(crate) even_late: bool,
     hook: Hook<Q, B, T>,
     seconds: Key,
     failures: Key,
@@ -71,6 +73,7 @@ impl<Q: Sync, B: Sync, T: Send> Slot<Q, B, T> {
             on_failure,
             limit: None,
             waits,
+            even_late: on_failure == OnFailure::Closed,
             hook,
             seconds: key("tastemaker_stage_duration_seconds"),
             failures: key("tastemaker_stage_failures_total"),
@@ -86,7 +89,7 @@ impl<Q: Sync, B: Sync, T: Send> Slot<Q, B, T> {
     fn begin<'a>(&'a self, query: &'a Q, batch: &'a B, budget: Budget) -> Begun<'a, T> {
         let started = Instant::now();
         let end_of_budget = budget.started + budget.total;
-        if started >= end_of_budget && self.on_failure == OnFailure::Open {
+        if started >= end_of_budget && !self.even_late {
             return Begun::Ended(Ended { end: End::Skipped, elapsed: Duration::ZERO });
         }
         let own_end = self.limit.map(|limit| started + limit);

@@ -62,6 +62,8 @@ pub trait Source<Q, B>: Send + Sync {
     const NAME: &'static str;
     /// Retrieval that fails is made up for by other sources.
     const ON_FAILURE: OnFailure = OnFailure::Open;
+    /// Whether it runs even when the budget is spent: for the cheap one that stands in for all others.
+    const EVEN_LATE: bool = false;
     /// Finds candidates. `so_far` is what earlier waves found.
     ///
     /// # Errors

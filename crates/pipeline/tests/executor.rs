@@ -114,6 +114,16 @@ impl Source<Vec<u32>, Numbers> for Busy {
     }
 }
 
+/// Runs whatever the clock says.
+struct StandIn;
+impl Source<Vec<u32>, Numbers> for StandIn {
+    const NAME: &'static str = "stand_in";
+    const EVEN_LATE: bool = true;
+    fn fetch(&self, _: &Vec<u32>, so_far: &Numbers, _: &StageContext) -> Result<Numbers, StageError> {
+        Ok(Numbers::of((so_far.len() == 0).then_some(55)))
+    }
+}
+
 struct Even;
 impl Filter<Vec<u32>, Numbers> for Even {
     const NAME: &'static str = "even";
@@ -282,6 +292,14 @@ fn a_spent_budget_skips_what_fails_open_and_never_what_fails_closed() {
     assert_eq!(outcome.batch.ids, [2, 4, 88], "the late source is used, the closed filter ran, the open one did not");
     assert!(matches!(outcome.trace.stage("busy").unwrap().status, StageStatus::Late));
     assert_eq!(missing(&outcome), [("fails", "budget"), ("below", "budget"), ("score", "budget")]);
+}
+
+#[test]
+fn a_source_that_stands_in_for_the_others_runs_even_late() {
+    let pipeline = Pipeline::new().sources(|wave| wave.with(Given)).sources(|wave| wave.with(StandIn));
+    let outcome = pipeline.run_blocking(&vec![1], Numbers::default(), Duration::ZERO);
+    assert_eq!(outcome.batch.ids, [55]);
+    assert_eq!(missing(&outcome), [("given", "budget")]);
 }
 
 #[test]

@@ -1,0 +1,229 @@
+//! All state that serving reads, kept up to date by one writer that applies records in log order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tastemaker_store::{Catalog, ItemChange};
+use tastemaker_types::{Event, Position, Record, Timestamp, Window};
+
+use crate::Aggregate;
+use crate::popularity::{Like, Popularity, PopularityState};
+use crate::ranking::Rankings;
+use crate::recent::{Liked, Recent, Seen};
+use crate::users::{User, UserFeatures, UserTable};
+
+/// What events of one type say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EventMeaning {
+    /// Whether the user likes the item.
+    pub positive: bool,
+    /// How much, if so.
+    pub weight: f32,
+    /// The value from which on it does.
+    pub min_value: Option<f64>,
+}
+
+impl EventMeaning {
+    fn positive_weight(&self, event: &Event) -> Option<f32> {
+        let reached = self.min_value.is_none_or(|least| event.value.is_some_and(|value| value >= least));
+        (self.positive && reached).then_some(self.weight)
+    }
+}
+
+/// Which events make an item one that the user has met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeenBy {
+    /// None; nothing is remembered.
+    Nothing,
+    /// Positive ones.
+    Positive,
+    /// All, impressions included.
+    Anything,
+}
+
+/// What is remembered, and how much of it.
+#[derive(Debug, Clone)]
+pub struct StateOptions {
+    /// Events by type; others say nothing, but that an item was met.
+    pub events: HashMap<String, EventMeaning>,
+    /// Liked items per user.
+    pub history_length: usize,
+    /// Met items per user.
+    pub seen_length: usize,
+    /// Which events count as meeting an item.
+    pub seen_by: SeenBy,
+    /// The window of popularity.
+    pub popular_window: Window,
+}
+
+/// The share of one core that ranking all items may take while requests wait for it: one in this many.
+const RANKING_SHARE: u32 = 100;
+/// Positions are stored one higher; nothing has been applied at 0.
+const NOTHING_APPLIED: u64 = 0;
+
+/// Users, popularity and rankings, as of the last applied record.
+pub struct OnlineState {
+    options: StateOptions,
+    catalog: Arc<Catalog>,
+    users: UserTable,
+    popularity: Popularity,
+    popularity_state: Mutex<PopularityState>,
+    rankings: ArcSwap<Ranked>,
+    ranking: Mutex<()>,
+    applied: AtomicU64,
+}
+
+/// Rankings with what tells whether they are out of date.
+struct Ranked {
+    rankings: Arc<Rankings>,
+    /// What had been applied; `None` before the first ranking.
+    applied: Option<u64>,
+    made: Instant,
+    took: Duration,
+}
+
+impl OnlineState {
+    /// Empty state that goes with `catalog`, which it changes as records say.
+    pub fn new(options: StateOptions, catalog: Arc<Catalog>) -> Self {
+        let features =
+            UserFeatures { history: Recent::new(options.history_length), seen: Recent::new(options.seen_length) };
+        let never = Ranked { rankings: Arc::default(), applied: None, made: Instant::now(), took: Duration::ZERO };
+        Self {
+            users: UserTable::new(features),
+            popularity: Popularity::new(options.popular_window),
+            popularity_state: Mutex::default(),
+            rankings: ArcSwap::from_pointee(never),
+            ranking: Mutex::new(()),
+            applied: AtomicU64::new(NOTHING_APPLIED),
+            options,
+            catalog,
+        }
+    }
+
+    /// Takes records in, in log order, from one thread at a time. Readers see the items of a call all at once, and its events one by one.
+    pub fn apply(&self, records: &[(Position, Record)]) {
+        let changes: Vec<ItemChange<'_>> = records.iter().filter_map(|(_, record)| ItemChange::of(record)).collect();
+        let mut rows = self.catalog.apply(&changes).rows.into_iter();
+        for (_, record) in records {
+            let row = ItemChange::of(record).and_then(|_| rows.next().flatten());
+            match (record, row) {
+                (Record::Event(event), Some(row)) => self.apply_event(event, row),
+                (Record::UserUpsert(upsert), _) => self.users.upsert(upsert),
+                (Record::UserDelete { id, .. }, _) => self.users.forget(id),
+                _ => {}
+            }
+        }
+        if let Some((last, _)) = records.last() {
+            self.applied.store(last.0 + 1, Ordering::Release);
+        }
+    }
+
+    fn apply_event(&self, event: &Event, row: u32) {
+        let weight = self.options.events.get(&event.event_type).and_then(|meaning| meaning.positive_weight(event));
+        let met = match self.options.seen_by {
+            SeenBy::Nothing => false,
+            SeenBy::Positive => weight.is_some(),
+            SeenBy::Anything => true,
+        };
+        let at = event.timestamp;
+        let liked = weight.map(|weight| Liked { row, weight, at });
+        self.users.met(&event.user_id, met.then(|| Seen::new(row, at)), liked);
+        if let Some(weight) = weight {
+            self.popularity.apply(&mut self.popularity_state.lock(), Like { row, weight, at });
+        }
+    }
+
+    /// The last applied record.
+    pub fn position(&self) -> Option<Position> {
+        self.applied.load(Ordering::Acquire).checked_sub(1).map(Position)
+    }
+
+    /// A copy of what is known of a user.
+    pub fn user(&self, id: &str, now: Timestamp) -> Option<User> {
+        self.users.get(id, now)
+    }
+
+    /// How many users there are.
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The first `limit` user ids after `after`, in order. Looks at every user: for people who browse.
+    pub fn user_ids_after(&self, after: Option<&str>, limit: usize) -> Vec<String> {
+        self.users.ids_after(after, limit)
+    }
+
+    /// The rankings for `now`. They are computed anew when records were applied or the window moved, but not before a hundred times their
+    /// own computing time has passed: all callers together spend at most 1 % of a core on it, and while one computes, others take what is
+    /// there. A server that calls [`refresh`](Self::refresh) every second spares its requests that.
+    pub fn rankings(&self, now: Timestamp) -> Arc<Rankings> {
+        let ranked = self.rankings.load();
+        let guard = match self.staleness(&ranked, now) {
+            Staleness::Current => None,
+            Staleness::Old => self.ranking.try_lock(),
+            Staleness::Unusable => Some(self.ranking.lock()),
+        };
+        let Some(_guard) = guard else { return Arc::clone(&ranked.rankings) };
+        let ranked = self.rankings.load();
+        if matches!(self.staleness(&ranked, now), Staleness::Current) {
+            return Arc::clone(&ranked.rankings);
+        }
+        self.rank(now)
+    }
+
+    /// Computes the rankings for `now`, unless nothing can have changed.
+    pub fn refresh(&self, now: Timestamp) {
+        let _guard = self.ranking.lock();
+        let ranked = self.rankings.load();
+        if ranked.applied != Some(self.applied.load(Ordering::Acquire)) || self.moved(&ranked, now) != 0 {
+            self.rank(now);
+        }
+    }
+
+    fn rank(&self, now: Timestamp) -> Arc<Rankings> {
+        let began = Instant::now();
+        let applied = self.applied.load(Ordering::Acquire);
+        let popularity = self.popularity.read(&self.popularity_state.lock(), now);
+        let catalog = self.catalog.snapshot();
+        let rows = catalog.len() as u32;
+        let rankings =
+            Arc::new(Rankings::new(now, rows, popularity, |row| catalog.alive(row), |row| catalog.first_seen(row)));
+        self.rankings.store(Arc::new(Ranked {
+            rankings: Arc::clone(&rankings),
+            applied: Some(applied),
+            made: Instant::now(),
+            took: began.elapsed(),
+        }));
+        rankings
+    }
+
+    fn staleness(&self, ranked: &Ranked, now: Timestamp) -> Staleness {
+        let moved = self.moved(ranked, now);
+        if ranked.applied.is_none() || moved > 1 {
+            Staleness::Unusable
+        } else if (moved == 0 && ranked.applied == Some(self.applied.load(Ordering::Acquire)))
+            || ranked.made.elapsed() < ranked.took * RANKING_SHARE
+        {
+            Staleness::Current
+        } else {
+            Staleness::Old
+        }
+    }
+
+    /// How many tiles lie between the moment of the rankings and `now`.
+    fn moved(&self, ranked: &Ranked, now: Timestamp) -> u64 {
+        let hop = self.popularity.hop().as_micros();
+        let tile = |at: Timestamp| at.as_micros().div_euclid(hop);
+        tile(now).abs_diff(tile(ranked.rankings.at()))
+    }
+}
+
+enum Staleness {
+    Current,
+    Old,
+    Unusable,
+}

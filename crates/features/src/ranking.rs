@@ -1,0 +1,167 @@
+//! All items in order of popularity and of age, computed once for many requests.
+
+use std::cmp::Ordering;
+
+use tastemaker_types::Timestamp;
+
+use crate::popularity::PopularityRead;
+
+/// Rows that each ranking lists. A filter that lets too few of them pass is served by [`Rankings::most_popular`] over what it does let pass.
+pub const LISTED: usize = 16_384;
+
+/// Items ranked at one moment.
+#[derive(Debug, Default)]
+pub struct Rankings {
+    at: Timestamp,
+    rows: u32,
+    /// Sums of weights in the window and since ever, by row.
+    windowed: Vec<f32>,
+    total: Vec<f32>,
+    /// 1 / ln(1 + the largest sum), of the window if anything is in it, else since ever.
+    scale: f32,
+    any_windowed: bool,
+    popular: Vec<u32>,
+    newest: Vec<(u32, Timestamp)>,
+}
+
+impl Rankings {
+    /// Ranks the rows `0..rows` that `alive` says are there; `first_seen` tells their age.
+    pub(crate) fn new(
+        now: Timestamp,
+        rows: u32,
+        popularity: PopularityRead,
+        alive: impl Fn(u32) -> bool,
+        first_seen: impl Fn(u32) -> Option<Timestamp>,
+    ) -> Self {
+        let windowed = popularity.windowed();
+        let total = popularity.total;
+        let largest = |sums: &[f32]| sums.iter().copied().fold(0f32, f32::max);
+        let any_windowed = largest(&windowed) > 0.0;
+        let most = largest(if any_windowed { &windowed } else { &total });
+        let scale = if most > 0.0 { 1.0 / most.ln_1p() } else { 0.0 };
+        let mut rankings =
+            Self { at: now, rows, windowed, total, scale, any_windowed, popular: Vec::new(), newest: Vec::new() };
+
+        let liked = (0..rows).filter(|row| rankings.total_of(*row) > 0.0 && alive(*row));
+        rankings.popular = rankings.most_popular(liked, LISTED);
+
+        let seen = (0..rows).filter(|row| alive(*row)).filter_map(|row| Some((row, first_seen(row)?)));
+        let mut newest: Vec<(u32, Timestamp)> = seen.filter(|(_, first)| *first <= now).collect();
+        keep_first(&mut newest, LISTED, |a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        rankings.newest = newest;
+        rankings
+    }
+
+    /// The moment they were computed for.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Rows at or past this one came later, and are in no list yet.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Liked rows, most popular first: by weight in the window, then since ever, then by row. At most [`LISTED`].
+    pub fn popular(&self) -> &[u32] {
+        &self.popular
+    }
+
+    /// Rows and when they were first seen, newest first. At most [`LISTED`].
+    pub fn newest(&self) -> &[(u32, Timestamp)] {
+        &self.newest
+    }
+
+    /// How popular a row is, from 0 (not at all) to 1 (the most popular one): `ln(1 + w) / ln(1 + w_max)` of the weight in the window, or of the
+    /// weight since ever while nothing is in the window.
+    pub fn popularity(&self, row: u32) -> f32 {
+        let weight = if self.any_windowed { self.windowed_of(row) } else { self.total_of(row) };
+        weight.max(0.0).ln_1p() * self.scale
+    }
+
+    /// The first `limit` of these rows in the order of [`popular`](Self::popular).
+    pub fn most_popular(&self, rows: impl Iterator<Item = u32>, limit: usize) -> Vec<u32> {
+        let mut rows: Vec<u32> = rows.collect();
+        keep_first(&mut rows, limit, |a, b| self.order(*a, *b));
+        rows
+    }
+
+    fn order(&self, a: u32, b: u32) -> Ordering {
+        let key = |row| (self.windowed_of(row), self.total_of(row));
+        let ((a_windowed, a_total), (b_windowed, b_total)) = (key(a), key(b));
+        b_windowed.total_cmp(&a_windowed).then(b_total.total_cmp(&a_total)).then(a.cmp(&b))
+    }
+
+    fn windowed_of(&self, row: u32) -> f32 {
+        self.windowed.get(row as usize).copied().unwrap_or(0.0)
+    }
+
+    fn total_of(&self, row: u32) -> f32 {
+        self.total.get(row as usize).copied().unwrap_or(0.0)
+    }
+}
+
+/// The first `limit` in order, sorted.
+fn keep_first<T>(items: &mut Vec<T>, limit: usize, order: impl Fn(&T, &T) -> Ordering + Copy) {
+    if limit > 0 && limit < items.len() {
+        items.select_nth_unstable_by(limit - 1, order);
+    }
+    items.truncate(limit);
+    items.sort_unstable_by(order);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Aggregate, Like, Popularity, PopularityState};
+    use tastemaker_types::Window;
+
+    fn at(days: i64) -> Timestamp {
+        Timestamp::EPOCH.plus(Window::from_days(days))
+    }
+
+    fn rankings(likes: &[(u32, i64)], now: i64, alive: impl Fn(u32) -> bool) -> Rankings {
+        let popularity = Popularity::new(Window::from_days(32));
+        let mut state = PopularityState::default();
+        for &(row, day) in likes {
+            popularity.apply(&mut state, Like { row, weight: 1.0, at: at(day) });
+        }
+        Rankings::new(at(now), 5, popularity.read(&state, at(now)), alive, |row| Some(at(i64::from(row % 3) * 10)))
+    }
+
+    #[test]
+    fn what_is_liked_now_comes_before_what_was_liked_more() {
+        let old_hit = [(0, 1), (0, 2), (0, 3), (1, 100), (2, 100), (2, 101)];
+        assert_eq!(
+            rankings(&old_hit, 5, |_| true).popular(),
+            [0, 2, 1],
+            "later events wait; since ever breaks the tie"
+        );
+        let later = rankings(&old_hit, 102, |_| true);
+        assert_eq!(later.popular(), [2, 1, 0]);
+        assert_eq!(later.popularity(2), 1.0);
+        assert_eq!(later.popularity(0), 0.0);
+    }
+
+    #[test]
+    fn when_nothing_is_in_the_window_everything_since_ever_counts() {
+        let long_ago = rankings(&[(0, 1), (0, 2), (1, 3)], 5_000, |_| true);
+        assert_eq!(long_ago.popular(), [0, 1]);
+        assert_eq!(long_ago.popularity(0), 1.0);
+        assert!(long_ago.popularity(1) > 0.5 && long_ago.popularity(4) == 0.0);
+    }
+
+    #[test]
+    fn the_dead_are_in_no_list() {
+        let rankings = rankings(&[(0, 1), (1, 1), (1, 2)], 30, |row| row != 1 && row != 2);
+        assert_eq!(rankings.popular(), [0]);
+        assert_eq!(rankings.newest(), [(4, at(10)), (0, at(0)), (3, at(0))]);
+    }
+
+    #[test]
+    fn an_item_from_the_future_is_not_new_yet() {
+        let rankings = rankings(&[], 15, |_| true);
+        assert_eq!(rankings.newest(), [(1, at(10)), (4, at(10)), (0, at(0)), (3, at(0))]);
+        assert_eq!(rankings.popularity(0), 0.0);
+    }
+}
