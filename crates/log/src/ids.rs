@@ -263,3 +263,63 @@ fn save_runs(keyspace: &Keyspace, runs: &Receiver<Arc<Run>>, progress: &Progress
         progress.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::hash_map::Entry;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn the_index_agrees_with_a_map_across_restarts(
+            lives in prop::collection::vec(prop::collection::vec(0u32..500, 0..120), 1..4),
+            run_ids in 1usize..40,
+            closed in any::<bool>(),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut expected: HashMap<u32, Position> = HashMap::new();
+            let mut log = Vec::new();
+            for life in lives {
+                let mut ids = IdIndex::open(dir.path(), run_ids).unwrap();
+                let from = ids.watermark();
+                prop_assert!(from.0 <= log.len() as u64);
+                for (position, id) in log.iter().enumerate().skip(from.0 as usize) {
+                    ids.insert(hash(*id), Position(position as u64));
+                }
+                for id in life {
+                    prop_assert_eq!(ids.get(hash(id)).unwrap(), expected.get(&id).copied());
+                    if let Entry::Vacant(unknown) = expected.entry(id) {
+                        let position = Position(log.len() as u64);
+                        ids.insert(hash(id), position);
+                        unknown.insert(position);
+                        log.push(id);
+                        ids.complete_to(position.next()).unwrap();
+                    }
+                }
+                for id in 0..500 {
+                    prop_assert_eq!(ids.get(hash(id)).unwrap(), expected.get(&id).copied());
+                }
+                if closed {
+                    ids.close(Position(log.len() as u64)).unwrap();
+                }
+            }
+        }
+    }
+
+    fn hash(id: u32) -> IdHash {
+        IdHash::of(&id.to_string())
+    }
+
+    #[test]
+    fn an_index_saves_even_where_there_is_no_event() {
+        let dir = tempfile::tempdir().unwrap();
+        IdIndex::open(dir.path(), 10).unwrap().close(Position(5)).unwrap();
+        let ids = IdIndex::open(dir.path(), 10).unwrap();
+        assert_eq!(ids.watermark(), Position(5));
+        assert_eq!(ids.get(hash(1)).unwrap(), None);
+    }
+}

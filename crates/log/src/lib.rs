@@ -5,11 +5,16 @@
 //! The bytes on disk, the guarantees and what to do in trouble are in `docs/event-log.md`.
 
 mod commit;
+#[cfg(test)]
+mod crash_tests;
 mod error;
+pub mod export;
 mod format;
 mod ids;
 mod lock;
 mod log;
+#[cfg(test)]
+mod model_disk;
 mod queue;
 mod reader;
 mod segment;

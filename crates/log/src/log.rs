@@ -265,7 +265,7 @@ fn catch_up(ids: &mut IdIndex, storage: Arc<dyn Storage>) -> Result<(), LogError
         let more = frames.next(|position, bytes| {
             end = position.next();
             if position >= from
-                && let Some(event_id) = wire::decode_event_id(bytes)?
+                && let Some((event_id, _)) = wire::decode_event_key(bytes)?
             {
                 ids.insert(IdHash::of(&event_id), position);
             }

@@ -37,12 +37,12 @@ impl LogReader {
     /// All records from `position` on, in order. The iterator ends at the end of the log as it is then; asking it again later
     /// goes on with what was written since. After an error it stays ended.
     pub fn read_from(&self, position: Position) -> Records {
-        Records {
-            frames: Frames { storage: Arc::clone(&self.storage), from: position, cursor: None },
-            wanted: position,
-            ready: VecDeque::new(),
-            failed: false,
-        }
+        Records { frames: self.frames(position), wanted: position, ready: VecDeque::new(), failed: false }
+    }
+
+    /// The frames from the start of the segment that holds `position`.
+    pub(crate) fn frames(&self, position: Position) -> Frames {
+        Frames::new(Arc::clone(&self.storage), position)
     }
 
     /// The position after the last record of the log as it is now; 0 if it is empty.
@@ -53,7 +53,7 @@ impl LogReader {
         let Some(last) = segment::list(&*self.storage)?.pop() else {
             return Ok(Position(0));
         };
-        let mut frames = Frames { storage: Arc::clone(&self.storage), from: last, cursor: None };
+        let mut frames = self.frames(last);
         while frames.advance()? {}
         Ok(frames.cursor.map_or(last, |(cursor, _)| cursor.expected()))
     }

@@ -123,17 +123,19 @@ struct ServedItem {
     score: f32,
 }
 
-/// Reads the event id of a record and skips all else.
+/// Reads what finds an event again, and skips all else.
 #[derive(Clone, PartialEq, Message)]
-struct IdOnly {
+struct KeyOnly {
     #[prost(message, optional, tag = "1")]
-    event: Option<EventIdOnly>,
+    event: Option<EventKey>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct EventIdOnly {
+struct EventKey {
     #[prost(string, tag = "1")]
     event_id: String,
+    #[prost(sfixed64, tag = "5")]
+    timestamp: i64,
 }
 
 /// Appends `record` with its length before it; returns its encoded size without the length.
@@ -169,13 +171,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<types::Record, String> {
     Ok(types::Record::from(kind))
 }
 
-/// The event id in a record, without decoding the rest; `None` if it is no event.
+/// Event id and time of a record, without decoding the rest; `None` if it is no event.
 ///
 /// # Errors
 /// What is wrong with the bytes.
-pub(crate) fn decode_event_id(bytes: &[u8]) -> Result<Option<String>, String> {
-    let message = IdOnly::decode(bytes).map_err(|e| e.to_string())?;
-    Ok(message.event.map(|event| event.event_id))
+pub(crate) fn decode_event_key(bytes: &[u8]) -> Result<Option<(String, Timestamp)>, String> {
+    let message = KeyOnly::decode(bytes).map_err(|e| e.to_string())?;
+    Ok(message.event.map(|event| (event.event_id, Timestamp::from_micros(event.timestamp))))
 }
 
 impl From<&types::Record> for Record {
@@ -333,5 +335,106 @@ impl From<Served> for types::Served {
                 .collect(),
             degraded: served.degraded,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use types::{EntityUpsert, UpsertMode};
+
+    use super::*;
+
+    fn attributes() -> impl Strategy<Value = Attributes> {
+        let value = prop_oneof![
+            ".{0,9}".prop_map(types::Value::Text),
+            any::<f64>().prop_filter("not equal to itself", |n| !n.is_nan()).prop_map(types::Value::Number),
+            any::<bool>().prop_map(types::Value::Bool),
+            any::<i64>().prop_map(|micros| types::Value::Time(Timestamp::from_micros(micros))),
+            prop::collection::vec(".{0,5}", 0..4).prop_map(types::Value::Tags),
+        ];
+        prop::collection::btree_map(".{0,6}", value, 0..4)
+    }
+
+    fn record() -> impl Strategy<Value = types::Record> {
+        let time = || any::<i64>().prop_map(Timestamp::from_micros);
+        let text = ".{0,12}";
+        let event = (text, text, text, text, time(), prop::option::of(0f64..1e9), prop::option::of(text), attributes());
+        let event =
+            event.prop_map(|(event_id, event_type, user_id, item_id, timestamp, value, session_id, properties)| {
+                types::Event {
+                    event_id,
+                    event_type,
+                    user_id,
+                    item_id,
+                    timestamp,
+                    value,
+                    request_id: session_id.clone().map(|id| id + "r"),
+                    session_id,
+                    properties,
+                }
+            });
+        let upsert = || {
+            (text, attributes(), any::<bool>(), time()).prop_map(|(id, attributes, merge, timestamp)| {
+                let mode = if merge { UpsertMode::Merge } else { UpsertMode::Replace };
+                EntityUpsert { id, attributes, mode, timestamp }
+            })
+        };
+        let served = (text, time(), prop::option::of(any::<u64>()), prop::collection::vec((text, 0f32..9.0), 0..4));
+        let served = served.prop_map(|(request_id, timestamp, generation, items)| types::Served {
+            user_id: request_id.clone() + "u",
+            degraded: items.iter().map(|(id, _)| id.clone()).collect(),
+            items: items.into_iter().map(|(item_id, score)| types::ServedItem { item_id, score }).collect(),
+            request_id,
+            timestamp,
+            generation,
+        });
+        prop_oneof![
+            event.prop_map(types::Record::Event),
+            upsert().prop_map(types::Record::ItemUpsert),
+            upsert().prop_map(types::Record::UserUpsert),
+            (text, time()).prop_map(|(id, timestamp)| types::Record::ItemDelete { id, timestamp }),
+            (text, time()).prop_map(|(id, timestamp)| types::Record::UserDelete { id, timestamp }),
+            served.prop_map(types::Record::Served),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_back_as_they_were(records in prop::collection::vec(record(), 0..5)) {
+            let mut bytes = Vec::new();
+            for record in &records {
+                encode(record, &mut bytes);
+            }
+            let mut rest = &bytes[..];
+            for record in records {
+                let encoded = split_first(&mut rest).unwrap();
+                let key = match &record {
+                    types::Record::Event(event) => Some((event.event_id.clone(), event.timestamp)),
+                    _ => None,
+                };
+                prop_assert_eq!(decode_event_key(encoded).unwrap(), key);
+                prop_assert_eq!(decode(encoded).unwrap(), record);
+            }
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn rubbish_is_an_error_or_a_record_but_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut rest = &bytes[..];
+            let _ = split_first(&mut rest);
+            let _ = decode(&bytes);
+            let _ = decode_event_key(&bytes);
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_and_unknown_kinds_are_named() {
+        // ItemDelete { id: "a" } with a field 15 from a later version inside of it, and a field 16 beside it.
+        let later = [0x1a, 5, 0x0a, 1, b'a', 0x78, 7, 0x80, 0x01, 9];
+        let expected = types::Record::ItemDelete { id: "a".to_owned(), timestamp: Timestamp::EPOCH };
+        assert_eq!(decode(&later), Ok(expected));
+        let unknown_kind = [0x3a, 0];
+        assert!(decode(&unknown_kind).unwrap_err().contains("newer version"));
     }
 }

@@ -1,0 +1,214 @@
+//! Events out of the log into Parquet files partitioned by day: `OUT/events/date=YYYY-MM-DD/part-00000.parquet`, for Spark,
+//! DuckDB, DataFusion and anything else that reads hive partitions. An external sort by day keeps memory bounded however
+//! many days and events there are, and the files come out large and in log order within a day.
+
+mod parts;
+mod sort;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use parquet::errors::ParquetError;
+use tastemaker_types::Position;
+
+use crate::{LogError, LogReader, wire};
+use parts::PartWriter;
+use sort::DaySorter;
+
+/// Why an export failed. What was there before is untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Something is there already.
+    #[error("{} is not empty; choose another folder, or ask for it to be replaced", path.display())]
+    NotEmpty {
+        /// The folder that would be written.
+        path: PathBuf,
+    },
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A file could not be written.
+    #[error("could not write the export: {0}")]
+    Io(#[from] io::Error),
+    /// The Parquet writer failed.
+    #[error("could not write Parquet: {0}")]
+    Parquet(#[from] ParquetError),
+    /// A record of the log could not be read.
+    #[error("record {position} cannot be exported: {detail}")]
+    Record {
+        /// Where it is in the log.
+        position: Position,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// How to export.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// Replace what an earlier export wrote.
+    pub overwrite: bool,
+    /// Bytes of events sorted in memory; beyond that, sorted runs go to temporary files in the output folder.
+    pub sort_bytes: usize,
+    /// The most rows in one file.
+    pub part_rows: usize,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self { overwrite: false, sort_bytes: 128 << 20, part_rows: 5_000_000 }
+    }
+}
+
+/// How far an export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportProgress {
+    /// Records of the log that were read.
+    Read {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
+    /// Events that were written.
+    Written {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+    },
+}
+
+/// What an export wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExportReport {
+    /// Rows.
+    pub events: u64,
+    /// Folders.
+    pub days: u64,
+    /// Files.
+    pub files: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// Records between two calls of the progress listener.
+const PROGRESS_EVERY: u64 = 10_000;
+
+/// Writes every event that is in the log now under `out_dir/events`. The folder appears whole at the end or not at all;
+/// temporary files live in a hidden folder beside it and need about as much space as the events in the log.
+///
+/// Columns: `event_id`, `type`, `user_id`, `item_id` (UTF-8), `timestamp` (microseconds, UTC), `value` (double or null),
+/// `session_id`, `request_id` (UTF-8 or null), `properties` (JSON object or null), `position` (int64); the partition `date` is
+/// the UTC day of `timestamp`.
+///
+/// # Errors
+/// [`ExportError::NotEmpty`] unless `overwrite` is set; anything that keeps the log from being read or files from being
+/// written.
+pub fn events_to_parquet(
+    reader: &LogReader,
+    out_dir: &Path,
+    options: &ExportOptions,
+    progress: &mut dyn FnMut(ExportProgress),
+) -> Result<ExportReport, ExportError> {
+    let target = out_dir.join("events");
+    let taken = !is_vacant(&target)?;
+    if taken && !options.overwrite {
+        return Err(ExportError::NotEmpty { path: target });
+    }
+    let work = WorkDir::create(out_dir)?;
+    let mut sorter = DaySorter::new(work.path.join("runs"), options.sort_bytes);
+    let end = reader.end()?;
+    let mut frames = reader.frames(Position(0));
+    let mut done = 0;
+    let mut failure = None;
+    while done < end.0 {
+        let more = frames.next(|position, bytes| {
+            if let Some((_, timestamp)) = wire::decode_event_key(bytes)?
+                && failure.is_none()
+                && let Err(e) = sorter.push(timestamp, position, bytes)
+            {
+                failure = Some(e);
+            }
+            done = position.0 + 1;
+            if done.is_multiple_of(PROGRESS_EVERY) {
+                progress(ExportProgress::Read { done, total: end.0 });
+            }
+            Ok(())
+        })?;
+        if let Some(e) = failure {
+            return Err(e.into());
+        }
+        if !more {
+            break;
+        }
+    }
+    progress(ExportProgress::Read { done, total: end.0 });
+
+    let events = work.path.join("events");
+    fs::create_dir(&events)?;
+    let total = sorter.len();
+    let mut writer = PartWriter::new(events.clone(), options.part_rows);
+    sorter.finish(|entry| {
+        let event = match wire::decode(entry.record) {
+            Ok(tastemaker_types::Record::Event(event)) => event,
+            Ok(_) => return Ok(()),
+            Err(detail) => return Err(ExportError::Record { position: entry.position, detail }),
+        };
+        writer.push(entry.position, &event)?;
+        if writer.rows().is_multiple_of(PROGRESS_EVERY) {
+            progress(ExportProgress::Written { done: writer.rows(), total });
+        }
+        Ok(())
+    })?;
+    let report = writer.finish()?;
+    progress(ExportProgress::Written { done: report.events, total });
+    put_in_place(&work, &events, &target)?;
+    Ok(report)
+}
+
+/// Nothing is there, or an empty folder.
+fn is_vacant(target: &Path) -> io::Result<bool> {
+    match fs::read_dir(target) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+fn put_in_place(work: &WorkDir, made: &Path, target: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(target).is_ok() {
+        fs::rename(target, work.path.join("replaced"))?;
+    }
+    fs::rename(made, target)?;
+    match target.parent() {
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// A hidden folder that goes away with this value.
+struct WorkDir {
+    path: PathBuf,
+}
+
+impl WorkDir {
+    fn create(out_dir: &Path) -> io::Result<Self> {
+        let path = out_dir.join(format!(".export-{}", std::process::id()));
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
+        fs::create_dir_all(&path)?;
+        fs::create_dir(path.join("runs"))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_dir_all(&self.path) {
+            tracing::warn!("could not remove temporary files: {e}");
+        }
+    }
+}
