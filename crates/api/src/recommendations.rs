@@ -18,6 +18,9 @@ pub enum ParamValue {
     Number(f64),
     /// A text, or a time in RFC 3339.
     Text(String),
+    /// Values for `IN (:name)`.
+    #[schema(no_recursion)]
+    List(Vec<ParamValue>),
 }
 
 /// Asks for the best items for a user.
@@ -106,7 +109,7 @@ pub struct RankRequest {
     /// For whom.
     #[schema(example = "user-1")]
     pub user_id: String,
-    /// The items to order, at most 1000.
+    /// The items to order, at most 10,000.
     pub items: Vec<String>,
     /// Whether to tell how the answer came about.
     #[serde(default)]

@@ -46,6 +46,8 @@ metrics! {
     gauge LOG_APPLIED = "tastemaker_log_applied_records" [];
     /// Records appended but not applied yet.
     gauge LOG_LAG = "tastemaker_log_lag_records" [];
+    /// Bytes of records that wait to be written to the event log.
+    gauge LOG_WAITING_BYTES = "tastemaker_log_waiting_bytes" [];
     /// Time that a write waited for its sync and its application.
     histogram LOG_COMMIT_SECONDS = "tastemaker_log_commit_duration_seconds" [], REQUEST_SECONDS;
     /// Served recommendations that were not logged because the queue was full.

@@ -87,6 +87,11 @@ impl Monitor {
         self.recorder.register_histogram(&key(&metric.0, labels), &METADATA).record(duration.as_secs_f64());
     }
 
+    /// Runs `work` so that what it records with the `metrics` macros, on this thread, lands here.
+    pub fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        metrics::with_local_recorder(&self.recorder, work)
+    }
+
     /// Everything in the Prometheus text format, with the figures of the process taken now.
     pub fn render(&self) -> String {
         self.set(&catalogue::UPTIME_SECONDS, [], self.started.elapsed().as_secs_f64());

@@ -1,0 +1,54 @@
+//! What the engine says about itself: the readiness answer, and the gauges that are read when someone looks.
+
+use tastemaker_api::{GenerationHealth, LogHealth, Ready};
+use tastemaker_monitor::catalogue as metrics;
+use tastemaker_types::Timestamp;
+
+use super::Engine;
+
+impl Engine {
+    /// The readiness answer under the status `word`.
+    pub(crate) fn health(&self, word: &str) -> Ready {
+        Ready {
+            status: word.to_owned(),
+            generation: self.generation_health(),
+            refused_generation: self.refused(),
+            log: self.log_health(),
+            items: self.catalog.snapshot().alive_rows().count(),
+            users: self.state.user_count(),
+        }
+    }
+
+    /// The metrics text, with gauges taken now.
+    pub(crate) fn render_metrics(&self) -> String {
+        let log = self.log_health();
+        let set = |gauge, value: f64| self.monitor.set(gauge, [], value);
+        set(&metrics::LOG_APPENDED, log.appended as f64);
+        set(&metrics::LOG_APPLIED, log.applied as f64);
+        set(&metrics::LOG_LAG, log.appended.saturating_sub(log.applied) as f64);
+        let generation = self.generation_health();
+        set(&metrics::GENERATION_VERSION, generation.as_ref().map_or(0.0, |g| g.version as f64));
+        set(&metrics::GENERATION_AGE_SECONDS, generation.as_ref().map_or(0.0, |g| g.age_seconds));
+        set(&metrics::ITEMS, self.catalog.snapshot().alive_rows().count() as f64);
+        set(&metrics::USERS, self.state.user_count() as f64);
+        if let Some(log) = self.log.read().as_ref() {
+            let stats = log.stats();
+            set(&metrics::LOG_WAITING_BYTES, stats.waiting_bytes as f64);
+            self.monitor.count_to(&metrics::SERVED_DROPPED, [], stats.dropped_unsynced);
+        }
+        self.monitor.render()
+    }
+
+    fn generation_health(&self) -> Option<GenerationHealth> {
+        let generation = self.recommender.generation()?;
+        let age = Timestamp::now().as_seconds() - generation.manifest().created_at.as_seconds();
+        Some(GenerationHealth { version: generation.version(), age_seconds: age.max(0.0) })
+    }
+
+    fn log_health(&self) -> LogHealth {
+        // Applied first: it can only have grown when the other is read.
+        let applied = self.state.position().map_or(0, |position| position.0 + 1);
+        let appended = self.log.read().as_ref().map_or(applied, |log| log.end().0);
+        LogHealth { appended, applied }
+    }
+}

@@ -1,0 +1,47 @@
+//! What can go wrong in the engine, by the part in which it does.
+
+use tastemaker_artifacts::{ArtifactError, Version};
+use tastemaker_log::LogError;
+use tastemaker_recommend::{RecommendError, SetupError};
+
+/// An error of the engine or of serving it.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The event log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store of generations.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// Making a recommendation.
+    #[error(transparent)]
+    Recommend(#[from] RecommendError),
+    /// The `[recommend]` settings do not fit together.
+    #[error(transparent)]
+    Settings(#[from] SetupError),
+    /// A generation does not fit this project or program; the present one keeps serving.
+    #[error("generation {version} was refused: {reason}")]
+    Refused {
+        /// Which one.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+    /// A write to an engine that was opened for reading.
+    #[error(
+        "the project was opened for reading; writes go through the running server, or through one opened for writing"
+    )]
+    ReadOnly,
+    /// The service cannot start or stop.
+    #[error("{what}")]
+    Setup {
+        /// What failed, why, and what to do.
+        what: String,
+    },
+}
+
+impl EngineError {
+    pub(crate) fn setup(doing: &str, cause: &dyn std::fmt::Display) -> Self {
+        Self::Setup { what: format!("could not {doing}: {cause}") }
+    }
+}

@@ -1,0 +1,155 @@
+//! API keys. The project file holds the SHA-256 of each key; a key that comes with a request is hashed and compared with
+//! all of them in constant time. A key that failed is never logged.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use tastemaker_api::ProblemKind;
+use tastemaker_config::{ApiKey, Scope};
+use tastemaker_monitor::catalogue as metrics;
+
+use super::problem::ApiError;
+use crate::EngineError;
+use crate::state::App;
+
+const KEY_HEADER: &str = "x-api-key";
+
+/// The keys of a project, ready to compare.
+pub(crate) struct Keys(Vec<([u8; 32], ApiKey)>);
+
+impl Keys {
+    /// From the configuration.
+    ///
+    /// # Errors
+    /// A hash that is not 64 hexadecimal digits.
+    pub(crate) fn new(keys: &[ApiKey]) -> Result<Self, EngineError> {
+        let parse = |key: &ApiKey| {
+            let bytes = from_hex(&key.hash).ok_or_else(|| EngineError::Setup {
+                what: format!("server.api_keys: the hash of '{}' is not 64 hexadecimal digits", key.name),
+            })?;
+            Ok((bytes, key.clone()))
+        };
+        keys.iter().map(parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The key whose hash is that of `presented`; looks at all of them whichever it is.
+    fn find(&self, presented: &str) -> Option<&ApiKey> {
+        let hash: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
+        let (mut found, mut any) = (0_u64, Choice::from(0));
+        for (index, (known, _)) in (0_u64..).zip(&self.0) {
+            let same = known.ct_eq(&hash);
+            found.conditional_assign(&index, same);
+            any |= same;
+        }
+        let index = usize::try_from(found).ok()?;
+        bool::from(any).then(|| self.0.get(index).map(|(_, key)| key)).flatten()
+    }
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// `Authorization: Bearer KEY`, or `X-Api-Key: KEY`.
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    bearer.or_else(|| headers.get(KEY_HEADER).and_then(|v| v.to_str().ok())).filter(|key| !key.is_empty())
+}
+
+/// Checks a request against a scope; without configured keys everything is allowed (and only loopback is served).
+fn authorize(app: &App, headers: &HeaderMap, scope: Scope) -> Result<(), ApiError> {
+    if app.keys().0.is_empty() {
+        return Ok(());
+    }
+    let refuse = |reason: &'static str, kind, detail: &str| {
+        app.monitor().count(&metrics::AUTH_REFUSED, [reason], 1);
+        Err(ApiError::new(kind, detail))
+    };
+    let Some(key) = presented(headers) else {
+        let detail = "send an API key as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'";
+        return refuse("missing", ProblemKind::Unauthenticated, detail);
+    };
+    let Some(known) = app.keys().find(key) else {
+        tracing::warn!("a request came with an unknown API key");
+        return refuse("unknown", ProblemKind::Unauthenticated, "this API key is not known here");
+    };
+    if known.allows(scope) {
+        return Ok(());
+    }
+    tracing::warn!(key_name = %known.name, ?scope, "an API key lacks a scope");
+    let scope = match scope {
+        Scope::Read => "read",
+        Scope::Write => "write",
+        Scope::Admin => "admin",
+    };
+    refuse("scope", ProblemKind::Forbidden, &format!("the key '{}' lacks the scope '{scope}'", known.name))
+}
+
+macro_rules! middleware {
+    ($($name:ident => $scope:expr, $doc:literal;)+) => {
+        $(
+            #[doc = $doc]
+            pub(crate) async fn $name(State(app): State<App>, request: Request, next: Next) -> Response {
+                match authorize(&app, request.headers(), $scope) {
+                    Ok(()) => next.run(request).await,
+                    Err(error) => error.into_response(),
+                }
+            }
+        )+
+    };
+}
+
+middleware! {
+    read => Scope::Read, "Lets requests through that may read.";
+    write => Scope::Write, "Lets requests through that may write.";
+    admin => Scope::Admin, "Lets requests through that may do anything.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str, secret: &str) -> ApiKey {
+        ApiKey { name: name.to_owned(), hash: ApiKey::hash_of(secret), scopes: vec![Scope::Read] }
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_hash_alone() {
+        let keys = Keys::new(&[key("a", "first"), key("b", "second")]).unwrap();
+        assert_eq!(keys.find("first").unwrap().name, "a");
+        assert_eq!(keys.find("second").unwrap().name, "b");
+        assert!(keys.find("third").is_none());
+        assert!(keys.find(&ApiKey::hash_of("first")).is_none(), "the hash is no key");
+    }
+
+    #[test]
+    fn a_broken_hash_is_refused_at_start() {
+        let broken = ApiKey { hash: "xyz".to_owned(), ..key("a", "first") };
+        assert!(Keys::new(&[broken]).is_err());
+    }
+
+    #[test]
+    fn both_headers_carry_a_key() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(presented(&headers), None);
+        headers.insert(KEY_HEADER, "k1".parse().unwrap());
+        assert_eq!(presented(&headers), Some("k1"));
+        headers.insert(header::AUTHORIZATION, "bearer k2".parse().unwrap());
+        assert_eq!(presented(&headers), Some("k2"));
+        headers.insert(header::AUTHORIZATION, "Basic abc".parse().unwrap());
+        assert_eq!(presented(&headers), Some("k1"));
+    }
+}

@@ -1,0 +1,98 @@
+//! The routes: one file each for what they are about, put together here with the scope that each needs.
+
+mod entities;
+mod events;
+mod health;
+mod models;
+mod recommendations;
+mod write;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use tastemaker_api::ProblemKind;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::http::problem::ApiError;
+use crate::http::{admission, auth, edge};
+use crate::state::App;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tastemaker",
+        description = "Real-time recommendations: events in, recommendations out. Every error is problem details (RFC 9457)."
+    ),
+    security((), ("bearer" = []), ("key" = [])),
+    modifiers(&Security)
+)]
+struct Api;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let components = api.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key"))));
+    }
+}
+
+/// The whole router.
+pub(crate) fn router(app: App) -> Router {
+    let open = OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready));
+    let read = OpenApiRouter::new()
+        .routes(routes!(recommendations::recommend))
+        .routes(routes!(recommendations::recommend_user))
+        .routes(routes!(recommendations::similar))
+        .routes(routes!(recommendations::rank))
+        .routes(routes!(entities::list_items))
+        .routes(routes!(entities::get_item))
+        .routes(routes!(entities::list_users))
+        .routes(routes!(entities::get_user))
+        .routes(routes!(models::list))
+        .routes(routes!(models::show));
+    let write = OpenApiRouter::new()
+        .routes(routes!(events::post_events))
+        .routes(routes!(entities::post_items))
+        .routes(routes!(entities::put_item))
+        .routes(routes!(entities::patch_item))
+        .routes(routes!(entities::delete_item))
+        .routes(routes!(entities::post_users))
+        .routes(routes!(entities::put_user))
+        .routes(routes!(entities::patch_user))
+        .routes(routes!(entities::delete_user));
+    let admin = OpenApiRouter::new().routes(routes!(models::promote)).routes(routes!(models::rollback));
+    let metrics = OpenApiRouter::new().routes(routes!(health::metrics));
+
+    let admit = from_fn_with_state(app.clone(), admission::admit);
+    let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
+        .merge(open)
+        .merge(read.route_layer(admit.clone()).route_layer(from_fn_with_state(app.clone(), auth::read)))
+        .merge(write.route_layer(admit.clone()).route_layer(from_fn_with_state(app.clone(), auth::write)))
+        .merge(admin.route_layer(admit).route_layer(from_fn_with_state(app.clone(), auth::admin)))
+        .merge(metrics.route_layer(from_fn_with_state(app.clone(), auth::read)))
+        .split_for_parts();
+    router
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(from_fn_with_state(app.clone(), edge::edge))
+        .with_state(app)
+}
+
+async fn not_found(request: Request) -> impl IntoResponse {
+    let detail = format!("there is nothing at {}; the routes are listed at /docs", request.uri().path());
+    ApiError::not_found(detail)
+}
+
+async fn method_not_allowed(request: Request) -> impl IntoResponse {
+    let detail = format!("{} is not allowed here; the routes are listed at /docs", request.method());
+    ApiError::new(ProblemKind::MethodNotAllowed, detail)
+}

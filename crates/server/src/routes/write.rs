@@ -1,0 +1,79 @@
+//! Batches of records from a body to the log: decoded and judged, written as one call, answered record by record.
+
+use bytes::Bytes;
+use tastemaker_api::batch::Parsed;
+use tastemaker_api::{BatchRequest, FieldError, Problem, ProblemKind, RecordStatus, WriteResponse, parse_batch};
+use tastemaker_monitor::catalogue as metrics;
+use tastemaker_types::Timestamp;
+
+use crate::engine::PendingWrite;
+use crate::http::problem::ApiError;
+use crate::ingest::{Judged, Rules};
+use crate::state::App;
+
+/// Bodies larger than this are decoded apart from the threads that answer requests.
+const LARGE_BODY: usize = 64 * 1024;
+/// The most refusals listed in a problem.
+const LISTED_ERRORS: usize = 100;
+
+/// How a list of parsed records is judged.
+pub(super) type Judge<T> = fn(&Rules, Vec<Parsed<T>>, Timestamp) -> Judged;
+
+/// Writes the batch in `body`. `record` names its records in metrics: event, item or user.
+pub(super) async fn batch<B: BatchRequest>(
+    app: &App,
+    body: Bytes,
+    record: &'static str,
+    judge: Judge<B::Record>,
+) -> Result<WriteResponse, ApiError>
+where
+    B::Record: Send + 'static,
+{
+    let (judged, pending) = if body.len() <= LARGE_BODY {
+        prepare::<B>(app, &body, judge)?
+    } else {
+        let turn = app.decoder().acquire_owned().await.map_err(|e| ApiError::internal(&e))?;
+        let (app, span) = (app.clone(), tracing::Span::current());
+        let prepared = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            span.in_scope(|| prepare::<B>(&app, &body, judge))
+        });
+        prepared.await.map_err(|e| ApiError::internal(&e))??
+    };
+    let appended = pending.wait(app.monitor()).await?;
+    let answer = judged.finish(&appended);
+    for (result, count) in
+        [("accepted", answer.accepted), ("duplicate", answer.duplicates), ("refused", answer.refused)]
+    {
+        app.monitor().count(&metrics::INGESTED, [record, result], count as u64);
+    }
+    if answer.refused > 0 && answer.refused == answer.results.len() {
+        return Err(all_refused(answer));
+    }
+    Ok(answer)
+}
+
+fn prepare<B: BatchRequest>(
+    app: &App,
+    body: &[u8],
+    judge: Judge<B::Record>,
+) -> Result<(Judged, PendingWrite), ApiError> {
+    let records = parse_batch::<B>(body)?;
+    let limit = app.config().server.batch_limit;
+    if records.len() > limit {
+        let detail = format!("{} records in one request; send at most {limit} at a time", records.len());
+        return Err(ApiError::new(ProblemKind::TooLarge, detail));
+    }
+    let mut judged = judge(app.engine().rules(), records, Timestamp::now());
+    let pending = app.engine().begin_write(std::mem::take(&mut judged.records))?;
+    Ok((judged, pending))
+}
+
+fn all_refused(answer: WriteResponse) -> ApiError {
+    let count = answer.refused;
+    let refused = answer.results.into_iter().filter(|r| r.status == RecordStatus::Refused);
+    let errors: Vec<FieldError> = refused.filter_map(|r| r.error).take(LISTED_ERRORS).collect();
+    let first = errors.first().map(|e| format!("{}: {}", e.field, e.message)).unwrap_or_default();
+    let detail = if count == 1 { first } else { format!("all {count} records were refused; the first: {first}") };
+    Problem::new(ProblemKind::RecordsRefused, detail).with_errors(errors).into()
+}

@@ -1,0 +1,95 @@
+//! A server in this process, on a free port, with a project in a temporary folder.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tastemaker_config::{Config, LoadOptions};
+use tastemaker_server::{Access, Engine, EngineError};
+use tastemaker_testkit::{Client, Interactions, Project};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub(crate) const SHOP: &str = r#"
+[items.attributes]
+title = "text"
+category = "tag"
+price = "number"
+available = "bool"
+[users.attributes]
+country = "tag"
+[recommend]
+fresh_window = "3650d"
+popular_window = "3650d"
+"#;
+
+pub(crate) struct Running {
+    pub(crate) project: Project,
+    pub(crate) client: Client,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) base: String,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), EngineError>>,
+}
+
+pub(crate) fn config(project: &Project) -> Arc<Config> {
+    let options = LoadOptions { path: project.file(), ..LoadOptions::default() };
+    Arc::new(Config::load(&options).unwrap().config)
+}
+
+impl Running {
+    pub(crate) async fn start(toml: &str) -> Self {
+        Self::of(Project::new(toml)).await
+    }
+
+    pub(crate) async fn of(project: Project) -> Self {
+        let config = config(&project);
+        let engine = tokio::task::spawn_blocking(|| Engine::open(config, Access::ReadWrite)).await.unwrap().unwrap();
+        let engine = Arc::new(engine);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let serving = Arc::clone(&engine);
+        let task = tokio::spawn(async move {
+            tastemaker_server::serve_engine(serving, listener, async {
+                let _ = stopped.await;
+            })
+            .await
+        });
+        Self { project, client: Client::new(base.clone()), engine, base, stop, task }
+    }
+
+    /// Drains it as a signal would; gives the project back for another start.
+    pub(crate) async fn stop(self) -> Project {
+        let _ = self.stop.send(());
+        self.task.await.unwrap().unwrap();
+        self.project
+    }
+}
+
+/// An event with an id of its own.
+pub(crate) fn event(id: &str, user: &str, item: &str) -> Value {
+    json!({"event_id": id, "type": "click", "user_id": user, "item_id": item})
+}
+
+/// Sends generated clicks in batches.
+pub(crate) async fn send_clicks(client: &Client, users: u64, items: u64, count: usize) {
+    let events: Vec<_> = Interactions::new(users, items, 5, 1).take(count).collect();
+    for chunk in events.chunks(2_000) {
+        client.post("/v1/events", &json!({ "events": chunk })).await.expect(200);
+    }
+}
+
+/// Sends `count` items `i0`, `i1`, … with attributes that follow from their numbers.
+pub(crate) async fn send_items(client: &Client, count: usize) {
+    let item = |n: usize| {
+        let category = ["books", "games", "music", "films", "tools"][n % 5];
+        json!({"id": format!("i{n}"), "attributes": {
+            "title": format!("Item {n}"), "category": category, "price": n as f64, "available": n % 2 == 0}})
+    };
+    let items: Vec<Value> = (0..count).map(item).collect();
+    for chunk in items.chunks(1_000) {
+        client.post("/v1/items", &json!({ "items": chunk })).await.expect(200);
+    }
+}

@@ -1,0 +1,191 @@
+//! Recommendations, health, metrics and documentation over real HTTP.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{Running, SHOP, event, send_clicks, send_items};
+use serde_json::{Value, json};
+use tastemaker_log::LogReader;
+use tastemaker_types::{Position, Record};
+
+fn ids(answer: &Value) -> Vec<&str> {
+    answer["items"].as_array().unwrap().iter().map(|item| item["item_id"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_stranger_gets_popular_items_and_a_filter_holds() {
+    let server = Running::start(SHOP).await;
+    send_items(&server.client, 200).await;
+    send_clicks(&server.client, 100, 200, 4_000).await;
+    let body = json!({"user_id": "stranger", "limit": 10});
+    let answer = server.client.post("/v1/recommendations", &body).await.expect(200);
+    let json = answer.json();
+    assert_eq!(ids(&json).len(), 10, "{json}");
+    assert_eq!(json["generation"], Value::Null);
+    assert_eq!(json["request_id"], answer.header("x-request-id"));
+    for item in json["items"].as_array().unwrap() {
+        assert!(item["score"].is_number() && !item["sources"].as_array().unwrap().is_empty());
+        assert!(item["attributes"]["title"].as_str().unwrap().starts_with("Item "));
+    }
+
+    let body = json!({
+        "user_id": "stranger", "limit": 50,
+        "filter": "category = :category AND price < 100 AND available", "params": {"category": "books"}});
+    let json = server.client.post("/v1/recommendations", &body).await.expect(200).json();
+    assert!(!ids(&json).is_empty());
+    for item in json["items"].as_array().unwrap() {
+        let attributes = &item["attributes"];
+        assert!(attributes["category"] == "books" && attributes["available"] == true, "{item}");
+        assert!(attributes["price"].as_f64().unwrap() < 100.0, "{item}");
+    }
+
+    let first = ids(&json)[0].to_owned();
+    let body = json!({"user_id": "stranger", "filter": "category = 'books'", "exclude": [first], "limit": 50});
+    let json = server.client.post("/v1/recommendations", &body).await.expect(200).json();
+    assert!(!ids(&json).contains(&first.as_str()), "an excluded item came");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn both_forms_of_asking_say_the_same() {
+    let server = Running::start(SHOP).await;
+    send_items(&server.client, 100).await;
+    send_clicks(&server.client, 50, 100, 1_000).await;
+    let body = json!({"user_id": "u1", "limit": 7, "filter": "price < 90", "explain": true});
+    let posted = server.client.post("/v1/recommendations", &body).await.expect(200).json();
+    let got = server.client.get("/v1/users/u1/recommendations?limit=7&filter=price%20%3C%2090&explain=true").await;
+    let got = got.expect(200).json();
+    assert_eq!(ids(&posted), ids(&got));
+    assert!(got["explain"].is_object(), "{got}");
+    assert!(server.client.get("/v1/users/u1/recommendations").await.expect(200).json().get("explain").is_none());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_user_liked_does_not_come_again_unless_asked_for() {
+    let server = Running::start(SHOP).await;
+    send_items(&server.client, 20).await;
+    send_clicks(&server.client, 20, 20, 500).await;
+    let ask = async |body: Value| server.client.post("/v1/recommendations", &body).await.expect(200).json();
+    let before = ask(json!({"user_id": "new", "limit": 20})).await;
+    let liked = ids(&before)[0].to_owned();
+    server.client.post("/v1/events", &json!({"events": [event("x", "new", &liked)]})).await.expect(200);
+    let after = ask(json!({"user_id": "new", "limit": 20})).await;
+    assert!(!ids(&after).contains(&liked.as_str()), "the very next answer still has it");
+    let again = ask(json!({"user_id": "new", "limit": 20, "include_seen": true})).await;
+    assert!(ids(&again).contains(&liked.as_str()));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_item_is_served_no_more() {
+    let server = Running::start(SHOP).await;
+    send_items(&server.client, 20).await;
+    send_clicks(&server.client, 20, 20, 500).await;
+    let first = server.client.get("/v1/users/new/recommendations").await.expect(200).json();
+    let first = ids(&first)[0].to_owned();
+    server.client.delete(&format!("/v1/items/{first}")).await.expect(204);
+    let after = server.client.get("/v1/users/new/recommendations?limit=20").await.expect(200).json();
+    assert!(!ids(&after).contains(&first.as_str()));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn served_answers_are_in_the_log() {
+    let server = Running::start(SHOP).await;
+    send_items(&server.client, 20).await;
+    send_clicks(&server.client, 20, 20, 200).await;
+    let answer = server.client.get("/v1/users/u1/recommendations?limit=5").await.expect(200).json();
+    let project = server.stop().await;
+    let reader = LogReader::open(project.path().join("data/log")).unwrap();
+    let served: Vec<_> = reader
+        .read_from(Position(0))
+        .filter_map(|entry| match entry.unwrap().1 {
+            Record::Served(served) => Some(served),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(served.len(), 1);
+    assert_eq!(answer["request_id"], served[0].request_id);
+    assert_eq!(served[0].user_id, "u1");
+    let items: Vec<&str> = served[0].items.iter().map(|item| item.item_id.as_str()).collect();
+    assert_eq!(ids(&answer), items);
+}
+
+#[tokio::test]
+async fn metrics_count_every_status_by_route_and_name_no_one() {
+    let server = Running::start(SHOP).await;
+    send_items(&server.client, 20).await;
+    send_clicks(&server.client, 20, 20, 200).await;
+    server.client.get("/v1/users/secret-user/recommendations").await.expect(200);
+    server.client.get("/v1/items/secret-item").await.expect(404);
+    server.client.get("/secret-path").await.expect(404);
+    let text = server.client.get("/metrics").await.expect(200).text();
+    assert!(!text.contains("secret"), "an id is a label");
+    for line in [
+        r#"tastemaker_http_requests_total{route="/v1/users/{id}/recommendations",method="GET",status="200"} 1"#,
+        r#"tastemaker_http_requests_total{route="/v1/items/{id}",method="GET",status="404"} 1"#,
+        r#"tastemaker_http_requests_total{route="unmatched",method="GET",status="404"} 1"#,
+        r#"tastemaker_ingested_records_total{record="event",result="accepted"} 200"#,
+        r#"tastemaker_ingested_records_total{record="item",result="accepted"} 20"#,
+        r#"tastemaker_answers_total{endpoint="recommendations"} 1"#,
+        "tastemaker_log_lag_records 0",
+        "tastemaker_generation_version 0",
+        "tastemaker_items 20",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+    }
+    assert!(text.contains(r#"tastemaker_stage_duration_seconds_bucket{stage="#), "{text}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_documentation_has_every_route() {
+    let server = Running::start(SHOP).await;
+    let api = server.client.get("/openapi.json").await.expect(200).json();
+    let mut routes = BTreeSet::new();
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            assert!(operation["responses"].as_object().is_some_and(|r| !r.is_empty()), "{method} {path}");
+            assert!(operation["summary"].is_string(), "{method} {path}");
+            routes.insert(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    let expected = [
+        "DELETE /v1/items/{id}",
+        "DELETE /v1/users/{id}",
+        "GET /health/live",
+        "GET /health/ready",
+        "GET /metrics",
+        "GET /v1/items",
+        "GET /v1/items/{id}",
+        "GET /v1/items/{id}/similar",
+        "GET /v1/models",
+        "GET /v1/models/{name}",
+        "GET /v1/users",
+        "GET /v1/users/{id}",
+        "GET /v1/users/{id}/recommendations",
+        "PATCH /v1/items/{id}",
+        "PATCH /v1/users/{id}",
+        "POST /v1/events",
+        "POST /v1/items",
+        "POST /v1/models/{name}/promote",
+        "POST /v1/models/{name}/rollback",
+        "POST /v1/rank",
+        "POST /v1/recommendations",
+        "POST /v1/users",
+        "PUT /v1/items/{id}",
+        "PUT /v1/users/{id}",
+    ];
+    assert_eq!(routes.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    let page = server.client.get("/docs/").await.expect(200);
+    assert!(page.text().contains("swagger-ui"));
+    // References in the document lead somewhere.
+    let text = api.to_string();
+    for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(api["components"]["schemas"].get(name).is_some(), "no schema {name}");
+    }
+    server.stop().await;
+}
