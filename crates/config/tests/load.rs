@@ -395,6 +395,13 @@ fn the_examples_in_the_template_are_valid() {
 }
 
 #[test]
+fn the_shop_example_is_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/shop/tastemaker.toml");
+    let loaded = Config::load(&LoadOptions { path, ..Default::default() }).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.config.items.schema().get("available"), Some(AttributeType::Bool));
+}
+
+#[test]
 fn a_configuration_survives_being_written_and_read() {
     let config =
         Config::parse("[items.attributes]\nb = \"tag\"\na = \"tags\"\n[recommend]\nboost = \"1 + 1\"").unwrap();

@@ -41,6 +41,9 @@ pub enum ImportError {
         /// The section of the mapping.
         kind: &'static str,
     },
+    /// No file has such a separator.
+    #[error("the separator {0:?} will not do; give one ASCII character, or \"::\"")]
+    Separator(String),
     /// A column that every row needs is missing.
     #[error("{} has no column for {what}{hint}; its columns are: {columns}. Name it with --set import.{key}=COLUMN", path.display())]
     Column {

@@ -34,8 +34,10 @@ pub use lines::MAX_ROW_BYTES;
 pub use report::{MAX_QUOTED_REFUSALS, Report};
 pub use well_known::Kind;
 
-/// Rows in a batch, unless their size is above [`BATCH_BYTES`].
-const BATCH_ROWS: usize = 1_000;
+/// Records in a batch, unless their size is above [`BATCH_BYTES`].
+const BATCH_RECORDS: usize = 1_000;
+/// Rows read for a batch, so that a caller hears of progress even where all are refused.
+const BATCH_ROWS: usize = 10_000;
 /// Bytes of rows in a batch.
 const BATCH_BYTES: usize = 4 << 20;
 
@@ -64,8 +66,8 @@ pub struct Import {
     report: Report,
     started: Instant,
     total_bytes: u64,
-    /// Why reading stopped, once the rows before are handed out.
-    failed: Option<ImportError>,
+    /// How reading ended, once the rows before are handed out.
+    ended: Option<Result<(), ImportError>>,
     done: bool,
 }
 
@@ -117,7 +119,7 @@ impl Import {
             report: Report::default(),
             started: Instant::now(),
             total_bytes,
-            failed: None,
+            ended: None,
             done: false,
         })
     }
@@ -155,14 +157,20 @@ impl Import {
 
     /// The next records; fewer than a batch at the end of the file, or where it breaks off.
     fn batch(&mut self) -> Vec<Record> {
-        let (mut records, mut bytes) = (Vec::with_capacity(BATCH_ROWS), 0);
-        while records.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+        let (mut records, mut bytes) = (Vec::with_capacity(BATCH_RECORDS), 0);
+        for _ in 0..BATCH_ROWS {
+            if records.len() == BATCH_RECORDS || bytes >= BATCH_BYTES {
+                break;
+            }
             match self.rows.next() {
                 Err(error) => {
-                    self.failed = Some(error);
+                    self.ended = Some(Err(error));
                     break;
                 }
-                Ok(Step::End) => break,
+                Ok(Step::End) => {
+                    self.ended = Some(Ok(()));
+                    break;
+                }
                 Ok(Step::Refused(refusal)) => self.report.refuse(refusal),
                 Ok(Step::Row(row)) => {
                     self.columns.learn(row.columns);
@@ -186,21 +194,21 @@ impl Import {
 }
 
 impl Iterator for Import {
-    /// Records in the order of the file, never none.
+    /// Records in the order of the file; none where a long stretch of rows was refused.
     type Item = Result<Vec<Record>, ImportError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;
         }
-        if self.failed.is_none() {
+        if self.ended.is_none() {
             let records = self.batch();
-            if !records.is_empty() {
+            if !records.is_empty() || self.ended.is_none() {
                 return Some(Ok(records));
             }
         }
         self.finish();
-        self.failed.take().map(Err)
+        self.ended.take().and_then(Result::err).map(Err)
     }
 }
 

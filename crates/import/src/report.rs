@@ -1,7 +1,6 @@
 //! What an import did, to show and to keep.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -65,25 +64,5 @@ impl Report {
     /// Rows read in a second.
     pub fn rows_per_second(&self) -> f64 {
         if self.seconds > 0.0 { self.rows as f64 / self.seconds } else { 0.0 }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rows, accepted, refused, .. } = self;
-        writeln!(f, "{rows} rows read, {accepted} accepted, {refused} refused ({:.0} rows/s)", self.rows_per_second())?;
-        for notice in &self.notices {
-            writeln!(f, "note: {notice}")?;
-        }
-        for (kind, count) in &self.refused_by {
-            writeln!(f, "refused {count}: {kind}")?;
-        }
-        for refusal in self.refusals.iter().take(10) {
-            writeln!(f, "  {refusal}")?;
-        }
-        if self.refused > 10 {
-            writeln!(f, "  …")?;
-        }
-        Ok(())
     }
 }

@@ -28,10 +28,11 @@ impl Separator {
         Self::Byte { byte, parser: Box::new(csv_core::ReaderBuilder::new().delimiter(byte).build()) }
     }
 
-    fn named(text: &str) -> Self {
+    fn named(text: &str) -> Result<Self, ImportError> {
         match text.as_bytes() {
-            [byte] => Self::byte(*byte),
-            _ => Self::TwoColons,
+            b"::" => Ok(Self::TwoColons),
+            [byte] if !b"\"\n\r".contains(byte) => Ok(Self::byte(*byte)),
+            _ => Err(ImportError::Separator(text.to_owned())),
         }
     }
 
@@ -71,8 +72,10 @@ impl TextRows {
         if rows.lines.next(None)? == LineStep::End {
             return Ok(rows);
         }
-        rows.separator =
-            options.delimiter.as_deref().map_or_else(|| Separator::guessed(rows.lines.line()), Separator::named);
+        rows.separator = match &options.delimiter {
+            Some(text) => Separator::named(text)?,
+            None => Separator::guessed(rows.lines.line()),
+        };
         rows.lines.again();
         let refused = match rows.lines.next(rows.separator.quoted_by())? {
             LineStep::Line => rows.split().err(),
