@@ -172,7 +172,7 @@ rows = duckdb.sql(f"""select date, count(*), count(value), min(timestamp)::varch
                       group by 1 order by 1""").fetchall()
 assert [r[1] for r in rows] == [25, 25, 25, 25, 2], rows
 assert rows[0][0] == datetime.date(2024, 10, 4), rows
-properties = duckdb.sql(f"select properties from read_parquet('{root}/**/*.parquet') where event_id = 'évènement-1'").fetchone()[0]
+properties = duckdb.sql(f"select properties from read_parquet('{root}/**/*.parquet') where event_id = 'évènement-1'").fetchall()[0][0]
 assert json.loads(properties)["genres"] == ["Comedy", "Drama"], properties
 "#;
     let output = Command::new(python).args(["-c", script]).arg(dir.path().join("events")).output().unwrap();

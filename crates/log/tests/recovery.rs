@@ -5,13 +5,13 @@ mod common;
 
 use std::path::Path;
 
-use common::{copy_segments, event, one_of_each, open, open_with, read, segments};
+use common::{copy_segments, event, one_of_each, open, open_with, read, scratch, segments};
 use tastemaker_log::{LogError, LogOptions, LogReader};
 use tastemaker_types::{Position, Record};
 
 /// A log of four calls of 1, 7, 1 and 2 records, and the file length after each.
 fn four_calls() -> (tempfile::TempDir, Vec<Vec<Record>>, Vec<usize>) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let log = open(dir.path());
     let calls = vec![vec![event("first")], one_of_each(), vec![event("third")], vec![event("x"), event("y")]];
     let mut lengths = vec![std::fs::metadata(&segments(dir.path())[0]).unwrap().len() as usize];
@@ -31,7 +31,7 @@ fn a_torn_tail_is_cut_at_every_byte() {
     let (dir, calls, lengths) = four_calls();
     let whole = std::fs::read(&segments(dir.path())[0]).unwrap();
     assert_eq!(lengths[4], whole.len());
-    let copy = tempfile::tempdir().unwrap();
+    let copy = scratch();
     for torn in lengths[2]..whole.len() {
         write_segment(copy.path(), &whole[..torn]);
         std::fs::remove_dir_all(copy.path().join("ids")).ok();
@@ -53,7 +53,7 @@ fn zeros_after_the_end_are_cut_too() {
     for zeros in [1, 31, 32, 33, 5_000, 3_000_000] {
         let end = bytes.len();
         bytes.resize(end + zeros, 0);
-        let copy = tempfile::tempdir().unwrap();
+        let copy = scratch();
         write_segment(copy.path(), &bytes);
         assert_eq!(open(copy.path()).append(vec![event("z")]).unwrap()[0].position, Position(11));
         assert_eq!(read(copy.path()).unwrap(), [calls.concat(), vec![event("z")]].concat());
@@ -65,7 +65,7 @@ fn zeros_after_the_end_are_cut_too() {
 fn a_flipped_bit_at_any_byte_of_the_middle_is_reported_and_never_cut() {
     let (dir, calls, lengths) = four_calls();
     let whole = std::fs::read(&segments(dir.path())[0]).unwrap();
-    let copy = tempfile::tempdir().unwrap();
+    let copy = scratch();
     let file = copy.path().join("00000000000000000000.log");
     // Everything before the last frame; the last one is the next test.
     for at in 0..lengths[3] {
@@ -112,7 +112,7 @@ fn damage_in_the_last_frame_is_reported_once_the_index_vouches_for_it() {
 
 /// Six calls, each in a segment of its own.
 fn six_segments() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let log = open_with(dir.path(), LogOptions { segment_bytes: 1, ..LogOptions::default() }).unwrap();
     (0..6).for_each(|n| drop(log.append(vec![event(n), event(n + 10)]).unwrap()));
     drop(log);
@@ -177,14 +177,14 @@ fn records_that_look_like_frames_are_not_taken_for_them() {
     let whole = std::fs::read(&segments(dir.path())[0]).unwrap();
     // A user sends bytes of a frame as they could be copied from another log's file.
     let frame: String = whole[lengths[0]..].iter().map(|byte| char::from(byte & 0x7f)).collect();
-    let victim = tempfile::tempdir().unwrap();
+    let victim = scratch();
     let log = open(victim.path());
     log.append(vec![event("before")]).unwrap();
     log.append(vec![event(format!("tmFRAME\u{1}{frame}tmFRAME\u{1}"))]).unwrap();
     drop(log);
     let bytes = std::fs::read(&segments(victim.path())[0]).unwrap();
     for torn in 200..bytes.len() {
-        let copy = tempfile::tempdir().unwrap();
+        let copy = scratch();
         write_segment(copy.path(), &bytes[..torn]);
         assert_eq!(read(copy.path()).unwrap(), [event("before")]);
     }
@@ -219,7 +219,7 @@ fn a_newer_format_is_refused_by_name() {
 
 #[test]
 fn a_log_that_is_not_there_is_an_error_for_readers() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let missing = LogReader::open(dir.path().join("missing"));
     assert!(matches!(missing, Err(LogError::NotFound { .. })));
     let empty = LogReader::open(dir.path()).unwrap();
@@ -245,7 +245,7 @@ fn format_1_still_reads() {
 fn write_fixture() {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1");
     assert!(!target.exists(), "a fixture is frozen");
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let log = open_with(dir.path(), LogOptions { segment_bytes: 600, ..LogOptions::default() }).unwrap();
     log.append(one_of_each()).unwrap();
     log.append(vec![event("second call")]).unwrap();
