@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use proptest::prelude::*;
 use tastemaker_config::{
     ApiKey, Config, ConfigError, EmbeddingModel, ExcludeSeen, LoadOptions, Loaded, Origin, Scope, TEMPLATE, schema,
 };
@@ -392,6 +393,30 @@ fn the_examples_in_the_template_are_valid() {
     assert_eq!(config.recommend.diversity.max_per["category"], 3);
     assert_eq!(config.server.api_keys.len(), 1);
     assert_eq!(config.import.events.event_type.as_deref(), Some("purchase"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A slip of the hand gives another configuration or problems with a place, and nothing worse.
+    #[test]
+    fn a_damaged_file_is_read_or_refused(at in 0..TEMPLATE.len(), length in 0..40_usize, put in "[\\[\\]{}=\"#.a-z0-9\n]{0,6}") {
+        let (start, end) = (TEMPLATE.floor_char_boundary(at), TEMPLATE.floor_char_boundary(at + length));
+        let text = format!("{}{put}{}", &TEMPLATE[..start], &TEMPLATE[end..]).replace("\n#", "\n");
+        if let Err(error) = Config::parse(&text) {
+            prop_assert!(!error.problems().is_empty());
+            for problem in error.problems() {
+                prop_assert!(problem.to_string().starts_with("tastemaker.toml"), "{}", problem);
+            }
+        }
+    }
+
+    /// Nor does any override.
+    #[test]
+    fn any_override_is_read_or_refused(key in "(recommend|server|events|items|x)(\\.[a-z_0-9\"]{0,12}){0,3}", value in "[ -~]{0,12}") {
+        let _ = load(TEMPLATE, &[(&format!("TASTEMAKER_{}", key.replace('.', "__").to_uppercase()), &value)], &[]);
+        let _ = load(TEMPLATE, &[], &[&format!("{key}={value}")]);
+    }
 }
 
 #[test]
