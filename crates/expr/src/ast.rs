@@ -10,8 +10,8 @@ use crate::{Column, Function, InList, Kind, LikePattern};
 /// A constant.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Literal {
-    /// Of no kind, and of any.
-    Null,
+    /// Of the kind of what was folded into it; a NULL that was written goes with any kind.
+    Null(Option<Kind>),
     /// True or false.
     Bool(bool),
     /// Finite.
@@ -25,10 +25,13 @@ pub enum Literal {
 }
 
 impl Literal {
+    /// As it is written.
+    pub const NULL: Self = Self::Null(None);
+
     /// Its kind; none for NULL.
     pub fn kind(&self) -> Option<Kind> {
         Some(match self {
-            Self::Null => return None,
+            Self::Null(kind) => return *kind,
             Self::Bool(_) => Kind::Bool,
             Self::Number(_) => Kind::Number,
             Self::Text(_) => Kind::Text,

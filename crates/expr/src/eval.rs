@@ -16,63 +16,92 @@ use arrow_buffer::{BooleanBuffer, NullBuffer};
 
 pub(crate) use vector::Vector;
 
-use crate::{Ast, Columns, EvalError, Function, Literal};
+use crate::{Ast, Columns, Comparison, EvalError, Function, Kind, Literal};
 
 type Evaluated = Result<Vector, EvalError>;
 
-/// The value of `ast` for every row.
+/// The value of `ast` for every row. This only chooses: the operands are evaluated by small functions, so that nesting
+/// takes little stack.
 pub(crate) fn evaluate(ast: &Ast, columns: &dyn Columns) -> Evaluated {
-    let rows = columns.rows();
     match ast {
         Ast::Literal(literal) => Ok(Vector::Constant(literal.clone())),
         Ast::Column(column) => Vector::read(column, columns),
-        Ast::Not(operand) => negate(evaluate(operand, columns)?, rows),
-        Ast::IsNull(operand) => Ok(Vector::Bool(is_null(&evaluate(operand, columns)?, rows))),
+        Ast::Not(operand) => negate(evaluate(operand, columns)?, columns.rows()),
         Ast::And(operands) => and(operands, columns),
         Ast::Or(operands) => or(operands, columns),
-        Ast::Compare { op, left, right } => {
-            compare::compare(*op, &evaluate(left, columns)?, &evaluate(right, columns)?, rows).map(Vector::Bool)
+        Ast::IsNull(_) | Ast::Between { .. } | Ast::In { .. } | Ast::Like { .. } | Ast::Contains { .. } => {
+            test(ast, columns).map(Vector::Bool)
         }
-        Ast::Between { operand, low, high } => {
-            let operand = evaluate(operand, columns)?;
-            compare::between(&operand, &evaluate(low, columns)?, &evaluate(high, columns)?, rows).map(Vector::Bool)
+        Ast::Compare { op, left, right } => comparison(*op, left, right, columns).map(Vector::Bool),
+        Ast::Arithmetic { op, left, right, kind } => {
+            let [left, right] = both(left, right, columns)?;
+            Ok(arithmetic::arithmetic(*op, &left, &right, *kind, columns.rows()))
         }
-        Ast::In { operand, list } => Ok(Vector::Bool(compare::in_list(&evaluate(operand, columns)?, list, rows))),
+        Ast::Call { function, arguments, kind } => call(*function, arguments, *kind, columns),
+        Ast::Case { branches, otherwise, kind } => choose::case(branches, otherwise, *kind, columns),
+        Ast::Cast { operand, to } => Ok(cast::cast(evaluate(operand, columns)?, *to, columns.rows())),
+    }
+}
+
+fn both(left: &Ast, right: &Ast, columns: &dyn Columns) -> Result<[Vector; 2], EvalError> {
+    Ok([evaluate(left, columns)?, evaluate(right, columns)?])
+}
+
+fn comparison(op: Comparison, left: &Ast, right: &Ast, columns: &dyn Columns) -> Result<BooleanArray, EvalError> {
+    let [left, right] = both(left, right, columns)?;
+    compare::compare(op, &left, &right, columns.rows())
+}
+
+/// Conditions on one value.
+fn test(ast: &Ast, columns: &dyn Columns) -> Result<BooleanArray, EvalError> {
+    let rows = columns.rows();
+    Ok(match ast {
+        Ast::IsNull(operand) => is_null(&evaluate(operand, columns)?, rows),
+        Ast::In { operand, list } => compare::in_list(&evaluate(operand, columns)?, list, rows),
         Ast::Like { operand, pattern } => {
-            Ok(Vector::Bool(text::predicate(&evaluate(operand, columns)?, rows, |text| pattern.matches(text))))
+            text::predicate(&evaluate(operand, columns)?, rows, |text| pattern.matches(text))
         }
         Ast::Contains { list, value } => {
-            Ok(Vector::Bool(text::contains(&evaluate(list, columns)?, &evaluate(value, columns)?, rows)))
+            let [list, value] = both(list, value, columns)?;
+            text::contains(&list, &value, rows)
         }
-        Ast::Arithmetic { op, left, right, kind } => {
-            let (left, right) = (evaluate(left, columns)?, evaluate(right, columns)?);
-            Ok(arithmetic::arithmetic(*op, &left, &right, *kind, rows))
+        Ast::Between { operand, low, high } => {
+            let [low, high] = both(low, high, columns)?;
+            compare::between(&evaluate(operand, columns)?, &low, &high, rows)?
         }
-        Ast::Call { function, arguments, kind } => match function {
-            Function::Coalesce => choose::coalesce(arguments, *kind, columns),
-            Function::NullIf => choose::null_if(arguments, *kind, columns),
-            Function::Greatest | Function::Least => choose::extreme(*function, arguments, *kind, columns),
-            Function::Lower => Ok(text::map(evaluate_first(arguments, columns)?, str::to_lowercase)),
-            Function::Upper => Ok(text::map(evaluate_first(arguments, columns)?, str::to_uppercase)),
-            Function::Length => Ok(text::to_numbers(&evaluate_first(arguments, columns)?, rows, |text| {
-                Some(text.chars().count() as f64)
-            })),
-            Function::Cardinality => Ok(text::cardinality(&evaluate_first(arguments, columns)?, rows)),
-            _ => arithmetic::call(*function, arguments, columns),
-        },
-        Ast::Case { branches, otherwise, kind } => choose::case(branches, otherwise, *kind, columns),
-        Ast::Cast { operand, to } => Ok(cast::cast(evaluate(operand, columns)?, *to, rows)),
+        _ => BooleanArray::new_null(rows),
+    })
+}
+
+fn call(function: Function, arguments: &[Ast], kind: Kind, columns: &dyn Columns) -> Evaluated {
+    match function {
+        Function::Coalesce => choose::coalesce(arguments, kind, columns),
+        Function::NullIf => choose::null_if(arguments, kind, columns),
+        Function::Greatest | Function::Least => choose::extreme(function, arguments, kind, columns),
+        Function::Lower | Function::Upper | Function::Length | Function::Cardinality => {
+            Ok(of_text(function, evaluate_first(arguments, columns)?, columns.rows()))
+        }
+        _ => arithmetic::call(function, arguments, columns),
+    }
+}
+
+fn of_text(function: Function, text: Vector, rows: usize) -> Vector {
+    match function {
+        Function::Lower => text::map(text, str::to_lowercase),
+        Function::Upper => text::map(text, str::to_uppercase),
+        Function::Length => text::to_numbers(&text, rows, |text| Some(text.chars().count() as f64)),
+        _ => text::cardinality(&text, rows),
     }
 }
 
 fn evaluate_first(arguments: &[Ast], columns: &dyn Columns) -> Evaluated {
-    arguments.first().map_or(Ok(Vector::Constant(Literal::Null)), |argument| evaluate(argument, columns))
+    arguments.first().map_or(Ok(Vector::Constant(Literal::NULL)), |argument| evaluate(argument, columns))
 }
 
 fn negate(operand: Vector, rows: usize) -> Evaluated {
     Ok(match operand {
         Vector::Constant(Literal::Bool(value)) => Vector::Constant(Literal::Bool(!value)),
-        Vector::Constant(_) => Vector::Constant(Literal::Null),
+        Vector::Constant(_) => Vector::Constant(Literal::NULL),
         other => {
             let array = other.into_bools(rows);
             Vector::Bool(BooleanArray::new(!array.values(), array.nulls().cloned()))
@@ -82,7 +111,7 @@ fn negate(operand: Vector, rows: usize) -> Evaluated {
 
 fn is_null(operand: &Vector, rows: usize) -> BooleanArray {
     let bits = match operand {
-        Vector::Constant(Literal::Null) => BooleanBuffer::new_set(rows),
+        Vector::Constant(Literal::Null(_)) => BooleanBuffer::new_set(rows),
         other => match other.nulls() {
             None => BooleanBuffer::new_unset(rows),
             Some(nulls) => !nulls.inner(),

@@ -37,14 +37,20 @@ pub(crate) fn fold(ast: Ast) -> Ast {
 
 fn constant(ast: Ast) -> Ast {
     let operands = ast.operands();
-    let is_null = |operand: &&Ast| matches!(operand, Ast::Literal(Literal::Null));
+    let is_null = |operand: &&Ast| matches!(operand, Ast::Literal(Literal::Null(_)));
     if is_strict(&ast) && operands.iter().any(is_null) {
-        return Ast::Literal(Literal::Null);
+        return Ast::Literal(Literal::Null(ast.kind()));
+    }
+    if let Ast::Case { branches, otherwise, kind } = &ast
+        && branches.iter().map(|(_, value)| value).chain([&**otherwise]).all(|value| is_null(&value))
+    {
+        return Ast::Literal(Literal::Null(Some(*kind)));
     }
     if !operands.iter().all(|operand| matches!(operand, Ast::Literal(_))) {
         return ast;
     }
     match eval::evaluate(&ast, &OneRow).map(|value| value.first()) {
+        Ok(Some(Literal::Null(_))) => Ast::Literal(Literal::Null(ast.kind())),
         Ok(Some(literal)) => Ast::Literal(literal),
         _ => ast,
     }

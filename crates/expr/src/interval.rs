@@ -23,7 +23,7 @@ const UNITS: [(&str, i64); 15] = [
 ];
 
 /// Microseconds of a number of a unit (`day`, `days`, `h` …).
-pub(crate) fn of_unit(number: f64, unit: &str) -> Result<i64, String> {
+pub(crate) fn of_unit(number: &str, unit: &str) -> Result<i64, String> {
     let lower = unit.to_lowercase();
     let singular = if lower.len() > 2 { lower.strip_suffix('s').unwrap_or(&lower) } else { &lower };
     if matches!(singular, "month" | "year" | "quarter" | "decade" | "century") {
@@ -33,11 +33,13 @@ pub(crate) fn of_unit(number: f64, unit: &str) -> Result<i64, String> {
         .iter()
         .find(|(name, _)| *name == singular)
         .ok_or_else(|| format!("'{unit}' is not a unit of time; use microseconds to weeks"))?;
-    let total = (number * *micros as f64).round();
-    match total.abs() < 9.0e18 {
-        true => Ok(total as i64),
-        false => Err(format!("{number} {unit} is too long an interval")),
+    let too_long = || format!("{number} {unit} is too long an interval");
+    if let Ok(whole) = number.parse::<i64>() {
+        return whole.checked_mul(*micros).ok_or_else(too_long);
     }
+    let fraction: f64 = number.parse().map_err(|_| format!("'{number}' is not a number"))?;
+    let total = (fraction * *micros as f64).round();
+    if total.abs() < 9.0e18 { Ok(total as i64) } else { Err(too_long()) }
 }
 
 /// Microseconds of a text of numbers and units.
@@ -50,7 +52,9 @@ pub(crate) fn parse(text: &str) -> Result<i64, String> {
     let mut total = 0i64;
     let mut any = false;
     while let Some(number) = words.next() {
-        let number: f64 = number.parse().map_err(|_| unreadable())?;
+        if number.parse::<f64>().is_err() {
+            return Err(unreadable());
+        }
         let micros = of_unit(number, words.next().ok_or_else(unreadable)?)?;
         total = total.checked_add(micros).ok_or_else(|| format!("'{text}' is too long an interval"))?;
         any = true;

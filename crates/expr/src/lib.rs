@@ -47,7 +47,7 @@ pub use schema::{Column, Kind, Schema, arrow_type};
 pub const MAX_BYTES: usize = 32 * 1024;
 /// The deepest nesting of an expression; a chain such as `a + b + c` nests once for each operator, `AND` and `OR`
 /// chains do not.
-pub const MAX_DEPTH: u16 = 128;
+pub const MAX_DEPTH: u16 = 64;
 /// The most operators, columns and constants in one expression.
 pub const MAX_NODES: usize = 2_048;
 /// The most values in one `IN` list, written out or bound.

@@ -39,7 +39,7 @@ impl InList {
     /// From constants that are all of `kind` or NULL.
     pub(crate) fn new(kind: Option<Kind>, constants: impl IntoIterator<Item = Literal>) -> Self {
         let (nulls, mut values): (Vec<_>, Vec<_>) =
-            constants.into_iter().partition(|literal| matches!(literal, Literal::Null));
+            constants.into_iter().partition(|literal| matches!(literal, Literal::Null(_)));
         values.sort_by(order);
         values.dedup();
         let lookup = if values.is_empty() {

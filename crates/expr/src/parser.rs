@@ -5,6 +5,8 @@
 //! cost it exponential time (twelve `cast(` take seconds) and some paths recurse without a limit, which a service cannot
 //! offer to its callers.
 
+mod calls;
+mod lists;
 mod prefix;
 mod tokens;
 
@@ -139,56 +141,60 @@ impl Parser<'_> {
     }
 
     fn apply(&mut self, infix: Infix, strength: u8, negated: bool, left: Node) -> Result<Node, ExprError> {
-        let (at, depth) = (left.at, left.depth);
+        let at = left.at;
         let node = match infix {
             Infix::And | Infix::Or => {
                 let right = self.expression(strength)?;
                 return self.junction(matches!(infix, Infix::And), left, right);
             }
-            Infix::Compare(op) => {
-                if self.tokens.accept("any") || self.tokens.accept("some") {
-                    return self.any(op, left);
-                }
-                if self.tokens.is_word(0, "all") && matches!(self.tokens.peek_at(1), Token::LParen) {
-                    return Err(
-                        ExprError::unsupported("ALL", self.tokens.here()).remedy("for lists there is 'x' = ANY(list)")
-                    );
-                }
+            Infix::Compare(_) if self.tokens.is_word(0, "all") && matches!(self.tokens.peek_at(1), Token::LParen) => {
+                Err(ExprError::unsupported("ALL", self.tokens.here()).remedy("for lists there is 'x' = ANY(list)"))
+            }
+            Infix::Compare(op) if self.tokens.accept("any") || self.tokens.accept("some") => self.any(op, left),
+            Infix::Compare(_) | Infix::Arithmetic(_) => {
                 let right = self.expression(strength)?;
-                let depth = depth.max(right.depth);
-                self.node(typing::compare(op, left, right)?, at, depth)?
+                self.binary(&infix, left, right)
             }
-            Infix::Arithmetic(op) => {
-                let right = self.expression(strength)?;
-                let depth = depth.max(right.depth);
-                self.node(typing::arithmetic(op, left, right)?, at, depth)?
-            }
-            Infix::Cast => {
-                let to = self.cast_type()?;
-                self.node(typing::cast(left, to)?, at, depth)?
-            }
-            Infix::Is => self.is(left)?,
-            Infix::In => {
-                let items = self.in_items()?;
-                self.node(typing::in_list(left, items)?, at, depth)?
-            }
-            Infix::Between => {
-                let low = self.expression(strength)?;
-                self.tokens.expect("and")?;
-                let high = self.expression(strength)?;
-                let depth = depth.max(low.depth).max(high.depth);
-                self.node(typing::between(left, low, high)?, at, depth)?
-            }
+            Infix::Cast => self.postfix_cast(left),
+            Infix::Is => self.is(left),
+            Infix::In => self.within(left),
+            Infix::Between => self.between(left),
             Infix::Like { case_insensitive } => {
                 let pattern = self.expression(strength)?;
-                if self.tokens.is_word(0, "escape") {
-                    return Err(ExprError::unsupported("ESCAPE", self.tokens.here())
-                        .remedy("a backslash takes the next character as it is"));
-                }
-                self.like(left, pattern, case_insensitive)?
+                self.like(left, pattern, case_insensitive)
             }
-        };
+        }?;
         if negated { self.node(Ast::Not(Box::new(node.ast)), at, node.depth) } else { Ok(node) }
+    }
+
+    fn binary(&mut self, infix: &Infix, left: Node, right: Node) -> Result<Node, ExprError> {
+        let (at, depth) = (left.at, left.depth.max(right.depth));
+        let ast = match infix {
+            Infix::Arithmetic(op) => typing::arithmetic(*op, left, right)?,
+            Infix::Compare(op) => typing::compare(*op, left, right)?,
+            _ => return Err(self.tokens.expected("an operator")),
+        };
+        self.node(ast, at, depth)
+    }
+
+    fn postfix_cast(&mut self, left: Node) -> Result<Node, ExprError> {
+        let (at, depth) = (left.at, left.depth);
+        let to = self.cast_type()?;
+        self.node(typing::cast(left, to)?, at, depth)
+    }
+
+    fn within(&mut self, left: Node) -> Result<Node, ExprError> {
+        let (at, depth) = (left.at, left.depth);
+        let items = self.in_items()?;
+        self.node(typing::in_list(left, items)?, at, depth)
+    }
+
+    fn between(&mut self, left: Node) -> Result<Node, ExprError> {
+        let low = self.expression(strength::COMPARE)?;
+        self.tokens.expect("and")?;
+        let high = self.expression(strength::COMPARE)?;
+        let (at, depth) = (left.at, left.depth.max(low.depth).max(high.depth));
+        self.node(typing::between(left, low, high)?, at, depth)
     }
 
     fn junction(&mut self, conjunction: bool, left: Node, right: Node) -> Result<Node, ExprError> {
@@ -240,6 +246,10 @@ impl Parser<'_> {
 
     fn like(&mut self, text: Node, pattern: Node, case_insensitive: bool) -> Result<Node, ExprError> {
         let (at, depth) = (text.at, text.depth);
+        if self.tokens.is_word(0, "escape") {
+            return Err(ExprError::unsupported("ESCAPE", self.tokens.here())
+                .remedy("a backslash takes the next character as it is"));
+        }
         let what = if case_insensitive { "ILIKE" } else { "LIKE" };
         if text.ast.kind().is_some_and(|kind| kind != Kind::Text) {
             return Err(ExprError::type_error(format!("{what} takes a text"), at).remedy("compare others with = or <"));
@@ -253,7 +263,7 @@ impl Parser<'_> {
                 let pattern = crate::LikePattern::new(&source, case_insensitive);
                 Ast::Like { operand: Box::new(text.ast), pattern }
             }
-            Ast::Literal(Literal::Null) => Ast::Literal(Literal::Null),
+            Ast::Literal(Literal::Null(_)) => Ast::Literal(Literal::Null(Some(Kind::Bool))),
             _ => {
                 return Err(ExprError::type_error(format!("{what} takes a constant pattern"), pattern.at)
                     .remedy("write it in quotes or bind it as a parameter"));

@@ -24,7 +24,7 @@ fn delimit(text: &str, mark: char, f: &mut Formatter<'_>) -> fmt::Result {
 impl Display for Literal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Null => f.write_str("NULL"),
+            Self::Null(_) => f.write_str("NULL"),
             Self::Bool(true) => f.write_str("TRUE"),
             Self::Bool(false) => f.write_str("FALSE"),
             Self::Number(number) => write!(f, "{number}"),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, TimeUnit};
-use tastemaker_types::{AttributeSchema, AttributeType};
+use tastemaker_types::{AttributeSchema, AttributeType, did_you_mean};
 
 /// The kinds of value that an expression computes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,6 +156,13 @@ impl Schema {
     /// Names in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| &*column.name)
+    }
+
+    /// The end of the sentence that there is no such column.
+    pub(crate) fn hint(&self, name: &str) -> String {
+        let qualifier = self.default_qualifier.as_deref().unwrap_or("");
+        let bare = name.strip_prefix(qualifier).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
+        did_you_mean(bare, self.names())
     }
 
     /// The column of this name, and its Arrow type.

@@ -4,6 +4,7 @@
 use tastemaker_types::Timestamp;
 
 use crate::error::{At, ExprError};
+use crate::fold::fold;
 use crate::functions::Signature;
 use crate::{Ast, Comparison, Function, InList, Kind, Literal, Operator};
 
@@ -110,7 +111,7 @@ pub(crate) fn between(operand: Node, low: Node, high: Node) -> Typed {
 fn pair(comparison: Ast) -> (Ast, Ast) {
     match comparison {
         Ast::Compare { left, right, .. } => (*left, *right),
-        other => (other, Ast::Literal(Literal::Null)),
+        other => (other, Ast::Literal(Literal::NULL)),
     }
 }
 
@@ -137,8 +138,7 @@ pub(crate) fn in_list(operand: Node, items: Vec<Node>) -> Typed {
 fn placeholder(operand: &Ast) -> Ast {
     match (operand, operand.kind()) {
         (Ast::Column(_) | Ast::Literal(_), _) => operand.clone(),
-        (_, Some(kind)) => Ast::Cast { operand: Box::new(Ast::Literal(Literal::Null)), to: kind },
-        (_, None) => Ast::Literal(Literal::Null),
+        (_, kind) => Ast::Literal(Literal::Null(kind)),
     }
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn contains(list: Node, value: Node) -> Typed {
 /// A number as it is, a bool as 0 or 1.
 fn to_number(ast: Ast) -> Ast {
     match ast.kind() {
-        Some(Kind::Bool) => Ast::Cast { operand: Box::new(ast), to: Kind::Number },
+        Some(Kind::Bool) => fold(Ast::Cast { operand: Box::new(ast), to: Kind::Number }),
         _ => ast,
     }
 }
@@ -170,7 +170,7 @@ fn to_number(ast: Ast) -> Ast {
 pub(crate) fn arithmetic(op: Operator, left: Node, right: Node) -> Typed {
     let (a, b) = (to_number(left.ast), to_number(right.ast));
     let kind = match (a.kind(), op, b.kind()) {
-        (None, _, _) | (_, _, None) => return Ok(Ast::Literal(Literal::Null)),
+        (a, _, None) | (None, _, a) => return Ok(Ast::Literal(Literal::Null(a))),
         (Some(Kind::Number), _, Some(Kind::Number)) => Kind::Number,
         (Some(Kind::Time), Operator::Add | Operator::Subtract, Some(Kind::Interval))
         | (Some(Kind::Interval), Operator::Add, Some(Kind::Time)) => Kind::Time,
@@ -228,7 +228,7 @@ pub(crate) fn call(function: Function, signature: Signature, arguments: Vec<Node
                 ExprError::type_error(format!("{function} takes values of one kind, not {a} and {b}"), at)
             })?;
             match kind {
-                None => Ok(Ast::Literal(Literal::Null)),
+                None => Ok(Ast::Literal(Literal::NULL)),
                 Some(Kind::Tags) if function != Function::Coalesce => {
                     Err(ExprError::type_error(format!("{function} does not take a list"), at))
                 }
@@ -249,15 +249,15 @@ pub(crate) fn case(conditions: Vec<Ast>, mut values: Vec<Node>) -> Typed {
         let (a, b, at) = *mismatch;
         ExprError::type_error(format!("CASE gives values of one kind, not {a} and {b}"), at)
     })?;
-    let otherwise = values.pop().map_or(Ast::Literal(Literal::Null), |node| node.ast);
-    let Some(kind) = kind else { return Ok(Ast::Literal(Literal::Null)) };
+    let otherwise = values.pop().map_or(Ast::Literal(Literal::NULL), |node| node.ast);
+    let Some(kind) = kind else { return Ok(Ast::Literal(Literal::NULL)) };
     let branches = conditions.into_iter().zip(values.into_iter().map(|node| node.ast)).collect();
     Ok(Ast::Case { branches, otherwise: Box::new(otherwise), kind })
 }
 
 pub(crate) fn cast(operand: Node, to: Kind) -> Typed {
     let allowed = match (operand.ast.kind(), to) {
-        (None, _) => return Ok(Ast::Literal(Literal::Null)),
+        (None, _) => return Ok(Ast::Literal(Literal::Null(Some(to)))),
         (Some(from), to) if from == to => return Ok(operand.ast),
         (Some(Kind::Bool | Kind::Number | Kind::Text), Kind::Bool | Kind::Number | Kind::Text)
         | (Some(Kind::Text), Kind::Time)

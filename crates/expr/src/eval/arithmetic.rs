@@ -28,11 +28,21 @@ pub(super) fn arithmetic(op: Operator, left: &Vector, right: &Vector, kind: Kind
             let nulls = union(a.nulls(), b.nulls());
             match (op, kind) {
                 (Operator::Divide, _) => of_numbers(zip(&a, &b, rows, |a, b| a as f64 / b as f64), nulls),
+                (Operator::Subtract, Kind::Time) => {
+                    of_instants(zip(&a, &b, rows, |a, b| in_years(a.checked_sub(b))), nulls, kind)
+                }
+                (_, Kind::Time) => of_instants(zip(&a, &b, rows, |a, b| in_years(a.checked_add(b))), nulls, kind),
                 (Operator::Subtract, _) => of_instants(zip(&a, &b, rows, i64::checked_sub), nulls, kind),
                 _ => of_instants(zip(&a, &b, rows, i64::checked_add), nulls, kind),
             }
         }
     }
+}
+
+/// A time within the years 1 to 9999, which every time is; others have no name.
+fn in_years(micros: Option<i64>) -> Option<i64> {
+    const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_214_400_000_000;
+    micros.filter(|micros| YEARS.contains(micros))
 }
 
 /// An interval times or divided by a number.
@@ -45,11 +55,11 @@ fn scaled(intervals: &Lanes<'_, i64>, factors: &Lanes<'_, f64>, op: Operator, ro
 }
 
 fn of_numbers(values: Option<Vec<f64>>, nulls: Option<NullBuffer>) -> Vector {
-    values.map_or(Vector::Constant(Literal::Null), |values| finite_numbers(values, nulls))
+    values.map_or(Vector::Constant(Literal::NULL), |values| finite_numbers(values, nulls))
 }
 
 fn of_instants(values: Option<Vec<Option<i64>>>, nulls: Option<NullBuffer>, kind: Kind) -> Vector {
-    let Some(values) = values else { return Vector::Constant(Literal::Null) };
+    let Some(values) = values else { return Vector::Constant(Literal::NULL) };
     let in_range = values.iter().map(Option::is_some).collect::<NullBuffer>();
     let nulls = union(nulls.as_ref(), Some(&in_range));
     let micros: Vec<i64> = values.into_iter().map(Option::unwrap_or_default).collect();

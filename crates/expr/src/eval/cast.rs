@@ -57,7 +57,7 @@ fn constant(literal: &Literal, to: Kind) -> Vector {
             (Literal::Text(value), Kind::Time) => time(value).map(Timestamp::from_micros).map(Literal::Time),
             _ => None,
         }
-        .unwrap_or(Literal::Null),
+        .unwrap_or(Literal::NULL),
     )
 }
 

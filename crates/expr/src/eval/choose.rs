@@ -43,11 +43,11 @@ pub(super) fn coalesce(arguments: &[Ast], kind: Kind, columns: &dyn Columns) -> 
         }
         result = Some(so_far);
     }
-    result.map_or(Ok(Vector::Constant(Literal::Null)), |result| Vector::from_array(&result, kind))
+    result.map_or(Ok(Vector::Constant(Literal::NULL)), |result| Vector::from_array(&result, kind))
 }
 
 pub(super) fn null_if(arguments: &[Ast], kind: Kind, columns: &dyn Columns) -> Evaluated {
-    let [value, unwanted] = arguments else { return Ok(Vector::Constant(Literal::Null)) };
+    let [value, unwanted] = arguments else { return Ok(Vector::Constant(Literal::NULL)) };
     let (value, unwanted) = (evaluate(value, columns)?, evaluate(unwanted, columns)?);
     let equal = compare::compare(Comparison::Equal, &value, &unwanted, columns.rows())?;
     let value = value.into_array(kind, columns.rows())?;
@@ -69,5 +69,5 @@ pub(super) fn extreme(function: Function, arguments: &[Ast], kind: Kind, columns
             }
         });
     }
-    best.map_or(Ok(Vector::Constant(Literal::Null)), |best| Vector::from_array(&best, kind))
+    best.map_or(Ok(Vector::Constant(Literal::NULL)), |best| Vector::from_array(&best, kind))
 }

@@ -14,7 +14,9 @@ use crate::{Comparison, EvalError, InList, Literal};
 
 pub(super) fn compare(op: Comparison, left: &Vector, right: &Vector, rows: usize) -> Result<BooleanArray, EvalError> {
     Ok(match (left, right) {
-        (Vector::Constant(Literal::Null), _) | (_, Vector::Constant(Literal::Null)) => BooleanArray::new_null(rows),
+        (Vector::Constant(Literal::Null(_)), _) | (_, Vector::Constant(Literal::Null(_))) => {
+            BooleanArray::new_null(rows)
+        }
         (Vector::Number(_) | Vector::Constant(Literal::Number(_)), _) => {
             ordered(op, &numbers(left), &numbers(right), rows)
         }

@@ -86,11 +86,11 @@ pub(super) fn map(vector: Vector, f: impl Fn(&str) -> String) -> Vector {
     match vector {
         Vector::Tag(tags) => match Texts::values(&tags) {
             Some(values) => Vector::Tag(tags.with_values(Arc::new(mapped(values)))),
-            None => Vector::Constant(Literal::Null),
+            None => Vector::Constant(Literal::NULL),
         },
         Vector::Text(array) => Vector::Text(mapped(&array)),
         Vector::Constant(Literal::Text(text)) => Vector::Constant(Literal::Text(f(&text).into())),
-        _ => Vector::Constant(Literal::Null),
+        _ => Vector::Constant(Literal::NULL),
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn to_numbers(vector: &Vector, rows: usize, f: impl Fn(&str) -> Optio
     let number = |text: &str| f(text).unwrap_or(f64::NAN);
     match vector {
         Vector::Tag(tags) => {
-            let Some(values) = Texts::values(tags) else { return Vector::Constant(Literal::Null) };
+            let Some(values) = Texts::values(tags) else { return Vector::Constant(Literal::NULL) };
             let of_value: Vec<f64> = (0..values.len()).map(|index| number(values.value(index))).collect();
             let keys = tags.keys().values();
             let of_row = keys.iter().map(|key| of_value.get(*key as usize).copied().unwrap_or(f64::NAN));
@@ -110,7 +110,7 @@ pub(super) fn to_numbers(vector: &Vector, rows: usize, f: impl Fn(&str) -> Optio
             finite_numbers((0..rows).map(|row| number(array.value(row))).collect(), array.nulls().cloned())
         }
         Vector::Constant(Literal::Text(text)) => finite_numbers(vec![number(text); rows], None),
-        _ => Vector::Constant(Literal::Null),
+        _ => Vector::Constant(Literal::NULL),
     }
 }
 
@@ -136,7 +136,7 @@ fn range(lists: &ListArray, row: usize) -> std::ops::Range<usize> {
 
 /// How many members each list has.
 pub(super) fn cardinality(list: &Vector, rows: usize) -> Vector {
-    let Vector::Tags(lists) = list else { return Vector::Constant(Literal::Null) };
+    let Vector::Tags(lists) = list else { return Vector::Constant(Literal::NULL) };
     let sizes: Vec<f64> = (0..rows).map(|row| range(lists, row).len() as f64).collect();
     let nulls: Option<NullBuffer> = lists.nulls().cloned();
     Vector::Number(Float64Array::new(sizes.into(), nulls))

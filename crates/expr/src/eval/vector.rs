@@ -117,7 +117,7 @@ impl Vector {
     pub(crate) fn into_array(self, kind: Kind, rows: usize) -> Result<ArrayRef, EvalError> {
         Ok(match self {
             Self::Constant(literal) => match literal {
-                Literal::Null => new_null_array(&kind.data_type(), rows),
+                Literal::Null(_) => new_null_array(&kind.data_type(), rows),
                 Literal::Bool(_) => Arc::new(Self::Constant(literal).into_bools(rows)),
                 Literal::Number(number) => Arc::new(Float64Array::from_value(number, rows)),
                 Literal::Text(text) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&*text, rows))),
@@ -144,7 +144,7 @@ impl Vector {
         fn at<A: Array, T>(array: &A, value: impl Fn(&A) -> T, literal: impl Fn(T) -> Literal) -> Option<Literal> {
             match array.is_empty() {
                 true => None,
-                false if array.is_null(0) => Some(Literal::Null),
+                false if array.is_null(0) => Some(Literal::NULL),
                 false => Some(literal(value(array))),
             }
         }

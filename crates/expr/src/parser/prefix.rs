@@ -5,11 +5,11 @@ use std::sync::Arc;
 use sqlparser::tokenizer::Token;
 use tastemaker_types::{Timestamp, did_you_mean};
 
-use super::{Parser, strength, too_large};
+use super::{Parser, strength};
 use crate::error::{At, ExprError, Problem};
 use crate::functions::is_aggregate;
 use crate::typing::{self, Node};
-use crate::{Ast, Bind, Column, Comparison, Function, Kind, Literal, MAX_LIST, Operator, interval};
+use crate::{Ast, Bind, Column, Function, Kind, Literal, Operator, interval};
 
 /// Words that cannot name a column unless they are quoted.
 const RESERVED: [&str; 18] = [
@@ -18,87 +18,128 @@ const RESERVED: [&str; 18] = [
 ];
 
 impl Parser<'_> {
+    /// Only chooses: what recurses has a small function of its own, so that nesting takes little stack.
     pub(super) fn prefix(&mut self) -> Result<Node, ExprError> {
-        let at = self.tokens.here();
-        match self.tokens.peek().clone() {
-            Token::Number(digits, _) => {
-                self.tokens.skip(1);
-                match digits.parse::<f64>() {
-                    Ok(number) if number.is_finite() => self.leaf(Literal::Number(number), at),
-                    _ => Err(ExprError::constant(format!("{digits} is not a finite number"), at)),
-                }
-            }
-            Token::SingleQuotedString(text) => {
-                self.tokens.skip(1);
-                self.leaf(Literal::Text(text.into()), at)
-            }
-            Token::Colon => {
-                let name = self.parameter()?;
-                let literal = bound(&name, self.bind(&name, at)?, at)?;
-                self.leaf(literal, at)
-            }
-            Token::Placeholder(_) => {
-                Err(ExprError::unsupported("an unnamed parameter", at)
-                    .remedy("parameters have names, as in :max_price"))
-            }
-            Token::LParen => {
-                self.tokens.skip(1);
-                self.refuse_query()?;
-                let node = self.expression(strength::NONE)?;
-                if matches!(self.tokens.peek(), Token::Comma) {
-                    return Err(ExprError::unsupported("a list outside of IN", at));
-                }
-                self.tokens.expect_token(&Token::RParen)?;
-                Ok(node)
-            }
-            Token::Minus => {
-                self.tokens.skip(1);
-                let operand = self.expression(strength::SIGN)?;
-                let depth = operand.depth;
-                let minus_one = Node { ast: Ast::Literal(Literal::Number(-1.0)), at, depth: 0 };
-                self.node(typing::arithmetic(Operator::Multiply, operand, minus_one)?, at, depth)
-            }
-            Token::Plus => {
-                self.tokens.skip(1);
-                self.expression(strength::SIGN)
-            }
-            Token::Word(word) if word.quote_style.is_none() => self.word(&word.value, at),
-            Token::Word(_) => self.column(at),
-            _ => Err(self.tokens.expected("an expression")),
+        match self.tokens.peek() {
+            Token::LParen => self.parenthesised(),
+            Token::Minus | Token::Plus => self.signed(),
+            Token::Word(word) if word.quote_style.is_none() => self.word(),
+            Token::Word(_) => self.column(self.tokens.here()),
+            _ => self.constant(),
         }
     }
 
-    fn word(&mut self, word: &str, at: At) -> Result<Node, ExprError> {
-        let lower = word.to_ascii_lowercase();
-        let called = matches!(self.tokens.peek_at(1), Token::LParen);
-        let before_text = matches!(self.tokens.peek_at(1), Token::SingleQuotedString(_));
-        match lower.as_str() {
-            "not" => {
+    fn constant(&mut self) -> Result<Node, ExprError> {
+        let at = self.tokens.here();
+        let literal = match self.tokens.peek() {
+            Token::Number(digits, _) => match digits.parse::<f64>() {
+                Ok(number) if number.is_finite() => Literal::Number(number),
+                _ => return Err(ExprError::constant(format!("{digits} is not a finite number"), at)),
+            },
+            Token::SingleQuotedString(text) => Literal::Text(text.as_str().into()),
+            Token::Colon => {
                 self.tokens.skip(1);
-                let operand = self.expression(strength::NOT)?;
-                let depth = operand.depth;
-                let condition = typing::condition(operand, "NOT")?;
-                self.node(Ast::Not(Box::new(condition)), at, depth)
+                let Token::Word(word) = self.tokens.peek() else {
+                    return Err(self.tokens.expected("the name of a parameter"));
+                };
+                bound(&word.value, self.bind(&word.value, at)?, at)?
             }
+            Token::Placeholder(_) => {
+                return Err(ExprError::unsupported("an unnamed parameter", at)
+                    .remedy("parameters have names, as in :max_price"));
+            }
+            _ => return Err(self.tokens.expected("an expression")),
+        };
+        self.tokens.skip(1);
+        self.leaf(literal, at)
+    }
+
+    fn parenthesised(&mut self) -> Result<Node, ExprError> {
+        self.tokens.skip(1);
+        self.refuse_query()?;
+        let node = self.expression(strength::NONE)?;
+        self.tokens.expect_token(&Token::RParen)?;
+        Ok(node)
+    }
+
+    fn signed(&mut self) -> Result<Node, ExprError> {
+        let at = self.tokens.here();
+        let negative = matches!(self.tokens.peek(), Token::Minus);
+        self.tokens.skip(1);
+        let operand = self.expression(strength::SIGN)?;
+        if negative { self.negative(operand, at) } else { Ok(operand) }
+    }
+
+    fn negative(&mut self, operand: Node, at: At) -> Result<Node, ExprError> {
+        let depth = operand.depth;
+        let minus_one = Node { ast: Ast::Literal(Literal::Number(-1.0)), at, depth: 0 };
+        self.node(typing::arithmetic(Operator::Multiply, operand, minus_one)?, at, depth)
+    }
+
+    fn negation(&mut self) -> Result<Node, ExprError> {
+        let at = self.tokens.here();
+        self.tokens.skip(1);
+        let operand = self.expression(strength::NOT)?;
+        let depth = operand.depth;
+        let condition = typing::condition(operand, "NOT")?;
+        self.node(Ast::Not(Box::new(condition)), at, depth)
+    }
+
+    fn word(&mut self) -> Result<Node, ExprError> {
+        let called = matches!(self.tokens.peek_at(1), Token::LParen);
+        let is = |word| self.tokens.is_word(0, word);
+        if is("not") {
+            self.negation()
+        } else if is("case") {
+            self.case()
+        } else if called && (is("cast") || is("try_cast")) {
+            self.cast()
+        } else if called && Function::find(&self.tokens.lower_word()).is_some() {
+            self.call()
+        } else if called && is("array_contains") {
+            self.array_contains()
+        } else {
+            self.leaf_word(called)
+        }
+    }
+
+    /// A word that begins nothing which has operands.
+    fn leaf_word(&mut self, called: bool) -> Result<Node, ExprError> {
+        let at = self.tokens.here();
+        let lower = self.tokens.lower_word();
+        let before_text = matches!(self.tokens.peek_at(1), Token::SingleQuotedString(_));
+        let before_number = matches!(self.tokens.peek_at(1), Token::Number(..));
+        match lower.as_str() {
             "true" | "false" => {
                 self.tokens.skip(1);
                 self.leaf(Literal::Bool(lower == "true"), at)
             }
             "null" => {
                 self.tokens.skip(1);
-                self.leaf(Literal::Null, at)
+                self.leaf(Literal::NULL, at)
             }
-            "case" => self.case(at),
-            "select" | "with" | "exists" if called || lower == "select" => Err(subquery(at)),
-            "cast" | "try_cast" if called => self.cast(at),
+            "now" if called => {
+                self.tokens.skip(2);
+                self.tokens.expect_token(&Token::RParen)?;
+                self.leaf(Literal::Time(self.params.now), at)
+            }
             "current_timestamp" if !called => {
                 self.tokens.skip(1);
                 self.leaf(Literal::Time(self.params.now), at)
             }
-            "interval" if before_text || matches!(self.tokens.peek_at(1), Token::Number(..)) => self.interval(at),
+            "interval" if before_text || before_number => self.interval(at),
             "timestamp" | "date" | "time" if before_text => self.time_constant(at),
+            "select" => Err(subquery(at)),
+            "exists" if called => Err(subquery(at)),
             reserved if RESERVED.contains(&reserved) => Err(self.tokens.expected("an expression")),
-            _ if called => self.call(&lower, word, at),
+            aggregate if called && is_aggregate(aggregate) => {
+                Err(ExprError::unsupported(format!("the function '{aggregate}' over many rows"), at)
+                    .remedy("an expression sees one row at a time; greatest(a, b) and least(a, b) take values of one"))
+            }
+            _ if called => {
+                let hint = did_you_mean(&lower, Function::names());
+                Err(ExprError::new(Problem::UnknownFunction { name: lower }, at).remedy(hint))
+            }
             _ => self.column(at),
         }
     }
@@ -117,7 +158,7 @@ impl Parser<'_> {
             name.push('.');
         }
         let Some((index, known, data_type)) = self.schema.find(&name) else {
-            let hint = did_you_mean(&name, self.schema.names());
+            let hint = self.schema.hint(&name);
             return Err(ExprError::new(Problem::UnknownAttribute { name }, at).remedy(hint));
         };
         let Some(kind) = Kind::of(data_type) else {
@@ -137,154 +178,20 @@ impl Parser<'_> {
         self.node(Ast::Column(column), at, 0)
     }
 
-    fn call(&mut self, lower: &str, word: &str, at: At) -> Result<Node, ExprError> {
-        self.tokens.skip(2);
-        self.refuse_query()?;
-        let Some((function, arity, signature)) = Function::find(lower) else {
-            return match lower {
-                "now" => {
-                    self.tokens.expect_token(&Token::RParen)?;
-                    self.leaf(Literal::Time(self.params.now), at)
-                }
-                "array_contains" => {
-                    let list = self.expression(strength::NONE)?;
-                    self.tokens.expect_token(&Token::Comma)?;
-                    let value = self.expression(strength::NONE)?;
-                    self.tokens.expect_token(&Token::RParen)?;
-                    let depth = list.depth.max(value.depth);
-                    self.node(typing::contains(list, value)?, at, depth)
-                }
-                _ if is_aggregate(lower) => {
-                    Err(ExprError::unsupported(format!("the function '{word}' over many rows"), at).remedy(
-                        "an expression sees one row at a time; greatest(a, b) and least(a, b) take values of one",
-                    ))
-                }
-                _ => {
-                    let hint = did_you_mean(lower, Function::names());
-                    Err(ExprError::new(Problem::UnknownFunction { name: word.to_owned() }, at).remedy(hint))
-                }
-            };
-        };
-        let mut arguments = Vec::new();
-        if !matches!(self.tokens.peek(), Token::RParen) {
-            loop {
-                arguments.push(self.expression(strength::NONE)?);
-                if !self.tokens.accept_token(&Token::Comma) {
-                    break;
-                }
-            }
-        }
-        self.tokens.expect_token(&Token::RParen)?;
-        if !arity.contains(&arguments.len()) {
-            let takes = match (*arity.start(), *arity.end()) {
-                (1, 1) => "one argument".to_owned(),
-                (least, most) if least == most => format!("{least} arguments"),
-                (least, most) => format!("{least} to {most} arguments"),
-            };
-            let message = format!("{function} takes {takes}, not {}", arguments.len());
-            return Err(ExprError::type_error(message, at));
-        }
-        let depth = arguments.iter().map(|node| node.depth).max().unwrap_or(0);
-        self.node(typing::call(function, signature, arguments, at)?, at, depth)
-    }
-
-    fn case(&mut self, at: At) -> Result<Node, ExprError> {
-        self.tokens.skip(1);
-        let subject = if self.tokens.is_word(0, "when") { None } else { Some(self.expression(strength::NONE)?) };
-        let (mut conditions, mut values, mut depth) = (Vec::new(), Vec::new(), 0);
-        while self.tokens.accept("when") {
-            let when = self.expression(strength::NONE)?;
-            depth = depth.max(when.depth);
-            conditions.push(match &subject {
-                Some(subject) => {
-                    self.nodes += size(&subject.ast);
-                    let node_depth = when.depth.max(subject.depth);
-                    let equal = typing::compare(Comparison::Equal, subject.clone(), when)?;
-                    let equal = self.node(equal, at, node_depth)?;
-                    depth = depth.max(equal.depth);
-                    equal.ast
-                }
-                None => typing::condition(when, "WHEN")?,
-            });
-            self.tokens.expect("then")?;
-            let then = self.expression(strength::NONE)?;
-            depth = depth.max(then.depth);
-            values.push(then);
-        }
-        if conditions.is_empty() {
-            return Err(self.tokens.expected("WHEN"));
-        }
-        let otherwise = if self.tokens.accept("else") {
-            self.expression(strength::NONE)?
-        } else {
-            Node { ast: Ast::Literal(Literal::Null), at, depth: 0 }
-        };
-        depth = depth.max(otherwise.depth);
-        values.push(otherwise);
-        self.tokens.expect("end")?;
-        self.node(typing::case(conditions, values)?, at, depth)
-    }
-
-    fn cast(&mut self, at: At) -> Result<Node, ExprError> {
-        self.tokens.skip(2);
-        let operand = self.expression(strength::NONE)?;
-        self.tokens.expect("as")?;
-        let to = self.cast_type()?;
-        self.tokens.expect_token(&Token::RParen)?;
-        let depth = operand.depth;
-        self.node(typing::cast(operand, to)?, at, depth)
-    }
-
-    pub(super) fn cast_type(&mut self) -> Result<Kind, ExprError> {
-        const TYPES: [(&str, Kind); 14] = [
-            ("number", Kind::Number),
-            ("double", Kind::Number),
-            ("float", Kind::Number),
-            ("real", Kind::Number),
-            ("numeric", Kind::Number),
-            ("decimal", Kind::Number),
-            ("text", Kind::Text),
-            ("varchar", Kind::Text),
-            ("string", Kind::Text),
-            ("tag", Kind::Text),
-            ("bool", Kind::Bool),
-            ("boolean", Kind::Bool),
-            ("timestamp", Kind::Time),
-            ("time", Kind::Time),
-        ];
-        const WHOLE: [&str; 5] = ["int", "integer", "bigint", "smallint", "int8"];
-        let at = self.tokens.here();
-        let Token::Word(word) = self.tokens.peek() else { return Err(self.tokens.expected("a type")) };
-        let name = word.value.to_ascii_lowercase();
-        let Some((_, kind)) = TYPES.iter().find(|(known, _)| *known == name) else {
-            let error = ExprError::unsupported(format!("the type '{name}'"), at);
-            return Err(if WHOLE.contains(&name.as_str()) {
-                error.remedy("numbers are 64-bit floats; use round(x) or floor(x)")
-            } else {
-                error.remedy("the types are number, text, bool and timestamp")
-            });
-        };
-        self.tokens.skip(1);
-        if name == "double" {
-            self.tokens.accept("precision");
-        }
-        Ok(*kind)
-    }
-
     fn interval(&mut self, at: At) -> Result<Node, ExprError> {
         let length = match self.tokens.peek_at(1) {
             Token::Number(text, _) | Token::SingleQuotedString(text) => text.clone(),
             _ => return Err(self.tokens.expected("an interval")),
         };
         self.tokens.skip(2);
-        let unit = match (self.tokens.peek(), length.trim().parse::<f64>()) {
-            (Token::Word(word), Ok(number)) => Some((number, word.value.clone())),
+        let unit = match self.tokens.peek() {
+            Token::Word(word) if length.trim().parse::<f64>().is_ok() => Some(word.value.clone()),
             _ => None,
         };
         let micros = match unit {
-            Some((number, unit)) => {
+            Some(unit) => {
                 self.tokens.skip(1);
-                interval::of_unit(number, &unit)
+                interval::of_unit(length.trim(), &unit)
             }
             None => interval::parse(&length),
         };
@@ -300,81 +207,7 @@ impl Parser<'_> {
         self.leaf(Literal::Time(time), at)
     }
 
-    /// What follows `= ANY`.
-    pub(super) fn any(&mut self, op: Comparison, value: Node) -> Result<Node, ExprError> {
-        let at = value.at;
-        if op != Comparison::Equal {
-            return Err(ExprError::unsupported(format!("{} ANY", op.symbol()), at)
-                .remedy("write NOT ('x' = ANY(list)) for a list without it"));
-        }
-        self.tokens.expect_token(&Token::LParen)?;
-        self.refuse_query()?;
-        if let Some(items) = self.bound_list()? {
-            self.tokens.expect_token(&Token::RParen)?;
-            let depth = value.depth;
-            return self.node(typing::in_list(value, items)?, at, depth);
-        }
-        let list = self.expression(strength::NONE)?;
-        self.tokens.expect_token(&Token::RParen)?;
-        let depth = value.depth.max(list.depth);
-        self.node(typing::contains(list, value)?, at, depth)
-    }
-
-    /// What follows `IN`.
-    pub(super) fn in_items(&mut self) -> Result<Vec<Node>, ExprError> {
-        self.tokens.expect_token(&Token::LParen)?;
-        self.refuse_query()?;
-        let mut items = Vec::new();
-        if self.tokens.accept_token(&Token::RParen) {
-            return Ok(items);
-        }
-        loop {
-            let at = self.tokens.here();
-            match self.bound_list()? {
-                Some(bound) => items.extend(bound),
-                None => {
-                    items.push(self.expression(strength::NONE)?);
-                    // The list counts as one operand; it has a limit of its own.
-                    self.nodes = self.nodes.saturating_sub(1);
-                }
-            }
-            if items.len() > MAX_LIST {
-                return Err(too_large("the list has", format!("{} values", items.len()), MAX_LIST, at));
-            }
-            if !self.tokens.accept_token(&Token::Comma) {
-                break;
-            }
-        }
-        self.tokens.expect_token(&Token::RParen)?;
-        Ok(items)
-    }
-
-    /// The members of the parameter that comes next, if it is a list.
-    fn bound_list(&mut self) -> Result<Option<Vec<Node>>, ExprError> {
-        let (Token::Colon, Token::Word(word)) = (self.tokens.peek(), self.tokens.peek_at(1)) else { return Ok(None) };
-        let at = self.tokens.here();
-        let name = word.value.clone();
-        let Bind::List(members) = self.bind(&name, at)? else { return Ok(None) };
-        if members.len() > MAX_LIST {
-            return Err(too_large("the list has", format!("{} values", members.len()), MAX_LIST, at));
-        }
-        let items = members
-            .iter()
-            .map(|member| Ok(Node { ast: Ast::Literal(bound(&name, member, at)?), at, depth: 0 }))
-            .collect::<Result<_, ExprError>>()?;
-        self.tokens.skip(2);
-        Ok(Some(items))
-    }
-
-    fn parameter(&mut self) -> Result<String, ExprError> {
-        self.tokens.skip(1);
-        let Token::Word(word) = self.tokens.peek() else { return Err(self.tokens.expected("the name of a parameter")) };
-        let name = word.value.clone();
-        self.tokens.skip(1);
-        Ok(name)
-    }
-
-    fn refuse_query(&self) -> Result<(), ExprError> {
+    pub(super) fn refuse_query(&self) -> Result<(), ExprError> {
         match self.tokens.is_word(0, "select") {
             true => Err(subquery(self.tokens.here())),
             false => Ok(()),
@@ -386,9 +219,9 @@ fn subquery(at: At) -> ExprError {
     ExprError::unsupported("a subquery", at).remedy("an expression sees one row at a time; bind values as parameters")
 }
 
-fn bound(name: &str, bind: &Bind, at: At) -> Result<Literal, ExprError> {
+pub(super) fn bound(name: &str, bind: &Bind, at: At) -> Result<Literal, ExprError> {
     Ok(match bind {
-        Bind::Null(()) => Literal::Null,
+        Bind::Null(()) => Literal::NULL,
         Bind::Bool(value) => Literal::Bool(*value),
         Bind::Number(value) if value.is_finite() => Literal::Number(*value),
         Bind::Number(value) => return Err(ExprError::constant(format!("parameter ':{name}' is {value}"), at)),
@@ -399,8 +232,4 @@ fn bound(name: &str, bind: &Bind, at: At) -> Result<Literal, ExprError> {
                 .remedy(format!("use it as IN (:{name}) or = ANY(:{name}), and do not nest lists")));
         }
     })
-}
-
-fn size(ast: &Ast) -> usize {
-    1 + ast.operands().into_iter().map(size).sum::<usize>()
 }

@@ -73,6 +73,11 @@ impl Tokens {
             if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
     }
 
+    /// The next token in lower case, if it is a word.
+    pub(super) fn lower_word(&self) -> String {
+        if let Token::Word(word) = self.peek() { word.value.to_ascii_lowercase() } else { String::new() }
+    }
+
     /// Consumes the word if it comes next.
     pub(super) fn accept(&mut self, word: &str) -> bool {
         let found = self.is_word(0, word);
