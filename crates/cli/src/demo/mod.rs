@@ -1,0 +1,3 @@
+//! What `demo` brings along.
+
+pub(crate) mod data;

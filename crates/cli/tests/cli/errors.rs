@@ -1,0 +1,65 @@
+//! What goes wrong before anything is done.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::support::Project;
+
+#[test]
+fn without_a_project_there_is_one_message_that_says_what_to_do() {
+    let error = Project::empty().run(&["train"]).failed(1);
+    assert!(error.starts_with("error: there is no tastemaker.toml in "), "{error}");
+    assert!(error.contains("`tastemaker init`") && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn for_programs_an_error_is_json_on_stderr() {
+    let error = Project::empty().run(&["train", "--json"]).failed(1);
+    let error: serde_json::Value = serde_json::from_str(&error).unwrap();
+    assert!(error["error"].as_str().unwrap().contains("tastemaker.toml"));
+}
+
+#[test]
+fn a_slip_in_the_project_file_is_found_with_its_place() {
+    let project = Project::new();
+    project.write("tastemaker.toml", "[embeddings]\nrnak = 8\n");
+    let error = project.run(&["config", "check"]).failed(1);
+    assert!(error.contains("tastemaker.toml:2:1") && error.contains("did you mean 'rank'?"), "{error}");
+    let error = Project::new().run(&["config", "check", "--set", "embeddings.rank"]).failed(1);
+    assert!(error.contains("--set section.key=value"), "{error}");
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_status_2() {
+    let project = Project::new();
+    for arguments in [&["trian"][..], &["recommend"], &["export", "embeddings"], &["train", "--force", "--no-promote"]]
+    {
+        let error = project.run(arguments).failed(2);
+        assert!(error.contains("Usage:") || error.contains("--help"), "{error}");
+    }
+    assert!(project.run(&["trian"]).failed(2).contains("'train'"));
+}
+
+#[test]
+fn a_filter_that_names_no_attribute_is_refused_with_a_suggestion() {
+    let project = Project::with_events();
+    let error = project.run(&["recommend", "--user", "u1", "--filter", "pairty = 'odd'"]).failed(1);
+    assert!(error.contains("parity"), "{error}");
+}
+
+#[test]
+fn help_shows_an_example() {
+    let help = Project::empty().run(&["train", "--help"]).ok();
+    assert!(help.contains("Example:\n  tastemaker train --set embeddings.rank=128"), "{help}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let project = Project::new();
+    let mut child =
+        project.command(&["config", "schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+}

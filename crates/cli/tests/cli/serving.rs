@@ -1,0 +1,83 @@
+//! A running server, and the other verbs beside it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Child;
+
+use crate::support::{Ended, Project, signal, wait_until};
+
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(project: &Project) -> Self {
+        let mut child = project.spawn(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect(&line).to_owned();
+        let server = Self { child, url };
+        wait_until("readiness", || ureq::get(format!("{}/health/ready", server.url)).call().is_ok());
+        server
+    }
+
+    fn get(&self, path: &str) -> serde_json::Value {
+        ureq::get(format!("{}{path}", self.url)).call().unwrap().body_mut().read_json().unwrap()
+    }
+
+    fn stop(mut self) -> Option<i32> {
+        signal(&self.child, "TERM");
+        let status = self.child.wait().unwrap().code();
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert!(!stderr.contains("ERROR") && !stderr.contains("panicked"), "{stderr}");
+        status
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn other_verbs_work_beside_a_running_server() {
+    let project = Project::with_events();
+    let server = Server::start(&project);
+
+    // The log has one writer, and the error says how to go through it.
+    project.write("more.csv", "user,item,timestamp,type\nnew,i3,1701000000,click\nnew,i5,1701000001,click\n");
+    let error = project.run(&["import", "events", "more.csv"]).failed(1);
+    assert!(error.contains("already open for writing") && error.contains("--url http://"), "{error}");
+    let through = |file| project.run(&["import", "events", file, "--url", &server.url, "--json"]).json();
+    let report = through("more.csv");
+    assert_eq!((&report["written"], &report["duplicates"]), (&2.into(), &0.into()));
+    let report = through("more.csv");
+    assert_eq!((&report["written"], &report["duplicates"]), (&0.into(), &2.into()));
+
+    // Training beside it, and the server picks the generation up.
+    assert!(server.get("/v1/users/u2/recommendations")["generation"].is_null());
+    project.run(&["train"]).ok();
+    wait_until("the switch", || server.get("/v1/users/u2/recommendations")["generation"] == 1);
+    let answer = project.run(&["recommend", "--user", "new", "--json"]).json();
+    let ids: Vec<&str> = answer["items"].as_array().unwrap().iter().map(|i| i["item_id"].as_str().unwrap()).collect();
+    assert!(!ids.contains(&"i3") && !ids.contains(&"i5"), "{ids:?}");
+    let doctor = project.run(&["doctor"]);
+    assert!(doctor.stdout.contains("writes to the event log"), "{}", doctor.stdout);
+    assert_eq!(server.stop(), Some(0));
+    assert!(project.run(&["import", "events", "more.csv"]).ok().contains("0 events imported, 2 were there already"));
+}
+
+#[test]
+fn a_taken_port_and_an_open_address_are_refused() {
+    let project = Project::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let error = project.run(&["serve", "--listen", &address]).failed(1);
+    assert!(error.contains(&address) && error.contains("--listen"), "{error}");
+    let ended: Ended = project.run(&["serve", "--listen", "0.0.0.0:0"]);
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.contains("API keys"), "{}", ended.stderr);
+}
