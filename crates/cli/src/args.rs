@@ -48,7 +48,7 @@ pub(crate) struct Global {
 pub(crate) enum Verb {
     Init(init::Args),
     Demo(demo::Args),
-    Import(import::Args),
+    Import(Box<import::Args>),
     Train(train::Args),
     Evaluate(evaluate::Args),
     Recommend(recommend::Args),

@@ -36,7 +36,7 @@ impl Progress {
             self.phase = phase.to_owned();
             self.bar.reset();
             let template = match of {
-                Some(_) => "{spinner} {prefix} [{bar:30}] {human_pos}/{human_len} {msg}",
+                Some(_) => "{spinner} {prefix} [{bar:30}] {percent}% {msg}",
                 None => "{spinner} {prefix} {human_pos} {msg}",
             };
             // The templates are right, so the default is never taken.

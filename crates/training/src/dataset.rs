@@ -68,12 +68,13 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads records in log order. `report` is told how many have been read; its break cancels.
+    /// Reads records in log order. `report` is told how many of about `expected` have been read; its break cancels.
     ///
     /// # Errors
     /// The log is damaged, there are more than 2³² users or items, or `report` cancelled.
     pub fn read(
         records: impl Iterator<Item = Result<(Position, Record), LogError>>,
+        expected: u64,
         types: &EventTypes,
         report: &mut dyn FnMut(Step) -> ControlFlow<()>,
     ) -> Result<Self, TrainingError> {
@@ -82,7 +83,7 @@ impl Dataset {
             let (position, record) = record?;
             reading.take(record, types)?;
             reading.data.log_position = position.next();
-            if read.is_multiple_of(REPORT_EVERY) && report(Step::Reading { records: read }).is_break() {
+            if read.is_multiple_of(REPORT_EVERY) && report(Step::Reading { records: read, of: expected }).is_break() {
                 return Err(TrainingError::Cancelled);
             }
         }
@@ -242,7 +243,7 @@ pub(crate) mod tests {
 
     pub(crate) fn read(records: Vec<Record>) -> Dataset {
         let records = records.into_iter().enumerate().map(|(at, record)| Ok((Position(at as u64), record)));
-        Dataset::read(records, &EventTypes::default(), &mut |_| ControlFlow::Continue(())).unwrap()
+        Dataset::read(records, 1, &EventTypes::default(), &mut |_| ControlFlow::Continue(())).unwrap()
     }
 
     fn plain(data: &Dataset) -> Vec<(String, String, i64, f32)> {
@@ -302,10 +303,10 @@ pub(crate) mod tests {
     #[test]
     fn a_break_cancels_and_a_damaged_log_is_an_error() {
         let records = || (0..200_000u64).map(|at| Ok((Position(at), event("click", "u", "a", at as i64))));
-        let result = Dataset::read(records(), &EventTypes::default(), &mut |_| ControlFlow::Break(()));
+        let result = Dataset::read(records(), 1, &EventTypes::default(), &mut |_| ControlFlow::Break(()));
         assert!(matches!(result, Err(TrainingError::Cancelled)));
         let damaged = records().take(3).chain([Err(LogError::Closed)]);
-        let result = Dataset::read(damaged, &EventTypes::default(), &mut |_| ControlFlow::Continue(()));
+        let result = Dataset::read(damaged, 1, &EventTypes::default(), &mut |_| ControlFlow::Continue(()));
         assert!(matches!(result, Err(TrainingError::Log(_))));
     }
 

@@ -38,6 +38,8 @@ pub enum Step {
     Reading {
         /// Records so far.
         records: u64,
+        /// Records in all.
+        of: u64,
     },
     /// Fitting the model.
     Fitting {

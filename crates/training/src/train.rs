@@ -85,7 +85,7 @@ pub fn train(
         let store = GenerationStore::open(config.storage.generations_dir());
         let draft = store.begin()?;
         let data = read(config, report)?;
-        let (evaluation, iterations) = if options.holdout {
+        let (evaluation, iterations) = if options.holdout && config.training.holdout > 0.0 {
             let held = hold_out(config, &data, report)?;
             (Some(held.evaluation), held.iterations)
         } else {
@@ -160,7 +160,7 @@ fn on_threads<T: Send>(
 
 fn read(config: &Config, report: Report<'_>) -> Result<Dataset, TrainingError> {
     let log = LogReader::open(config.storage.log_dir())?;
-    let data = Dataset::read(log.read_from(Position(0)), &config.events, report)?;
+    let data = Dataset::read(log.read_from(Position(0)), log.end()?.0, &config.events, report)?;
     if data.is_empty() {
         let types: Vec<&str> = config.events.iter().map(|(name, _)| name).collect();
         return Err(TrainingError::NoPositiveEvents { records: data.log_position().0, types: types.join(", ") });
@@ -177,6 +177,9 @@ struct HeldOut {
 fn hold_out(config: &Config, data: &Dataset, report: Report<'_>) -> Result<HeldOut, TrainingError> {
     let embeddings = &config.embeddings;
     let (holdout, k) = (config.training.holdout, config.training.metrics_at);
+    if holdout <= 0.0 {
+        return Err(TrainingError::NothingToHoldOut { events: data.len(), reason: "training.holdout is 0" });
+    }
     let split = TimeSplit::new(data, holdout, MEASURED_USERS, embeddings.seed)?;
     let iterations = stopping::iterations(config, data, Some(split.cutoff), report)?;
     let learned = data.interactions(|event| event.time < split.cutoff)?;

@@ -109,7 +109,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
 /// Shows where training is, and breaks it off after Ctrl-C.
 pub(crate) fn report_steps(progress: &mut Progress, step: Step) -> ControlFlow<()> {
     let (phase, done, of) = match step {
-        Step::Reading { records } => ("reading the log", records, None),
+        Step::Reading { records, of } => ("reading the log", records, Some(of)),
         Step::Fitting { fit, done, of } => {
             let phase = match fit {
                 Fit::Stopping => "finding when to stop",

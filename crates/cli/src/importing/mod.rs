@@ -6,6 +6,7 @@ mod unchanged;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use tastemaker_types::Record;
 
 pub(crate) use self::sink::{Http, Log, Sink, Written};
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{Output, count};
 use crate::progress::Progress;
 
 /// Records in one write, with one sync.
@@ -51,6 +52,7 @@ pub(crate) fn import_file(
     let mut import = Import::open(file, kind, config)?;
     let mut progress = Progress::new(output);
     let phase = format!("importing {}", kind.section());
+    let started = Instant::now();
     let (sender, receiver) = sync_channel(WAITING_BATCHES);
     let (read, written) = std::thread::scope(|scope| {
         let writer = scope.spawn(move || write(&receiver, sink));
@@ -61,7 +63,9 @@ pub(crate) fn import_file(
                     break;
                 }
                 let at = import.progress();
-                progress.update(&phase, at.bytes, Some(at.total_bytes), &format!("bytes, {} rows", at.rows));
+                let rate = at.rows as f64 / started.elapsed().as_secs_f64().max(0.001);
+                let note = format!("{} rows, {} rows/s", count(at.rows), count(rate as u64));
+                progress.update(&phase, at.bytes, Some(at.total_bytes), &note);
                 if interrupt::interrupted() {
                     return Ok(true);
                 }

@@ -1,6 +1,6 @@
 //! The binary as people use it: what they type, what they see, how it ends.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod demo;
 mod errors;
