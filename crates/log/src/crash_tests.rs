@@ -10,7 +10,7 @@ use tastemaker_types::{Event, Position, Record, Timestamp};
 
 use crate::lock::WriterLock;
 use crate::log::{Appended, OnCommit};
-use crate::model_disk::{Crash, ModelDisk};
+use crate::model_disk::{Crash, ModelDisk, scratch};
 use crate::{EventLog, LogError, LogOptions, LogReader};
 
 fn event(id: u32) -> Record {
@@ -56,7 +56,7 @@ fn read(disk: &ModelDisk) -> Vec<Record> {
 
 #[test]
 fn an_acknowledgement_comes_only_after_the_sync() {
-    let (dir, disk) = (tempfile::tempdir().unwrap(), ModelDisk::new());
+    let (dir, disk) = (scratch(), ModelDisk::new());
     let (seen_sender, seen) = std::sync::mpsc::channel();
     let log = open(dir.path(), &disk, Box::new(move |records| seen_sender.send(records.len()).unwrap())).unwrap();
     disk.hold_syncs(true);
@@ -77,7 +77,7 @@ fn an_acknowledgement_comes_only_after_the_sync() {
 
 #[test]
 fn what_only_the_page_cache_had_is_synced_before_the_next_writer_vouches_for_it() {
-    let (dir, disk) = (tempfile::tempdir().unwrap(), ModelDisk::new());
+    let (dir, disk) = (scratch(), ModelDisk::new());
     let log = open_quiet(dir.path(), &disk);
     log.append(vec![event(1)]).unwrap();
     // Killed between write and sync: the write is operation 1, the sync is 2.
@@ -94,7 +94,7 @@ fn what_only_the_page_cache_had_is_synced_before_the_next_writer_vouches_for_it(
 
 #[test]
 fn a_full_disk_refuses_a_call_and_takes_it_when_there_is_space() {
-    let (dir, disk) = (tempfile::tempdir().unwrap(), ModelDisk::new());
+    let (dir, disk) = (scratch(), ModelDisk::new());
     let log = open_quiet(dir.path(), &disk);
     log.append(vec![event(1)]).unwrap();
     for space in 0..100 {
@@ -121,7 +121,7 @@ fn a_full_disk_refuses_a_call_and_takes_it_when_there_is_space() {
 
 #[test]
 fn short_writes_are_completed() {
-    let (dir, disk) = (tempfile::tempdir().unwrap(), ModelDisk::new());
+    let (dir, disk) = (scratch(), ModelDisk::new());
     disk.write_at_most(3);
     let log = open_quiet(dir.path(), &disk);
     log.append((0..50).map(event).collect()).unwrap();
@@ -130,7 +130,7 @@ fn short_writes_are_completed() {
 
 #[test]
 fn a_failed_sync_poisons_the_log_until_a_restart() {
-    let (dir, disk) = (tempfile::tempdir().unwrap(), ModelDisk::new());
+    let (dir, disk) = (scratch(), ModelDisk::new());
     let log = open_quiet(dir.path(), &disk);
     log.append(vec![event(1)]).unwrap();
     disk.fail_next_sync();
@@ -193,7 +193,7 @@ proptest! {
 
     #[test]
     fn every_acknowledged_record_is_there_once_after_any_crash(lives in lives()) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = scratch();
         let mut disk = ModelDisk::new();
         let mut acknowledged: HashMap<u32, Position> = HashMap::new();
         // How many calls had this id.

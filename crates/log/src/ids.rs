@@ -280,7 +280,7 @@ mod tests {
             run_ids in 1usize..40,
             closed in any::<bool>(),
         ) {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = crate::model_disk::scratch();
             let mut expected: HashMap<u32, Position> = HashMap::new();
             let mut log = Vec::new();
             for life in lives {
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn an_index_saves_even_where_there_is_no_event() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::model_disk::scratch();
         IdIndex::open(dir.path(), 10).unwrap().close(Position(5)).unwrap();
         let ids = IdIndex::open(dir.path(), 10).unwrap();
         assert_eq!(ids.watermark(), Position(5));

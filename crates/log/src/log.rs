@@ -1,5 +1,6 @@
 //! The event log as its users see it: open, append, close.
 
+use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -245,6 +246,12 @@ impl EventLog {
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(LogError::Poisoned { reason: "the listener panicked".to_owned() }),
         }
+    }
+}
+
+impl fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLog").field("dir", &self.dir).field("end", &self.end()).finish_non_exhaustive()
     }
 }
 

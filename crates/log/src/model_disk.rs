@@ -10,6 +10,11 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::storage::{Storage, StorageFile};
 
+/// A folder for what is not on the modelled disk, where syncs cost nothing if there is such a place.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// What is left after the machine stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Crash {

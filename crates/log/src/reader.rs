@@ -2,6 +2,7 @@
 //! may see records that are written but not yet synced or acknowledged; it never sees part of a call.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,6 +57,12 @@ impl LogReader {
         let mut frames = self.frames(last);
         while frames.advance()? {}
         Ok(frames.cursor.map_or(last, |(cursor, _)| cursor.expected()))
+    }
+}
+
+impl fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogReader").field("dir", &self.storage.path()).finish()
     }
 }
 

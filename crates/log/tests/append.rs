@@ -110,7 +110,7 @@ fn a_second_writer_is_told_who_the_first_one_is() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     let second = open_with(dir.path(), LogOptions::default());
-    let message = second.err().expect("two writers").to_string();
+    let message = second.expect_err("two writers").to_string();
     assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
     drop(log);
     open(dir.path()).append(vec![event(1)]).unwrap();

@@ -153,7 +153,7 @@ fn a_missing_segment_is_named() {
     }
     let dir = six_segments();
     std::fs::remove_file(&segments(dir.path())[5]).unwrap();
-    let error = open_with(dir.path(), LogOptions::default()).err().expect("the end is gone");
+    let error = open_with(dir.path(), LogOptions::default()).expect_err("the end is gone");
     assert!(matches!(error, LogError::LostTail { end: Position(10), acknowledged: Position(12), .. }), "{error}");
 }
 
