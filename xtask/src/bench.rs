@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use crate::provision;
 use crate::shell::{self, cargo, command, root, target_dir};
 
 /// One benchmark.
@@ -39,11 +40,34 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     std::fs::create_dir_all(root().join("benches/results"))?;
     match bench {
+        Bench::Quality => GOWALLA.iter().try_for_each(|settings| gowalla(settings)),
+        Bench::Training => {
+            shell::run(cargo().args(["build", "--release", "-p", "tastemaker-models", "--example", "gowalla"]))?;
+            peer("benches/models/implicit_peer.py", &["implicit", "numpy", "scipy"])
+        }
+        Bench::Scaling => peer("benches/models/scaling.py", &["matplotlib"]),
+        Bench::Retrieval => peer("benches/retrieval/bench.py", &["numpy", "hnswlib", "usearch"]),
         Bench::Serving { args } => load("serving", Some("serving.json"), args),
         Bench::Ingest { args } => load("ingest", Some("ingest.json"), args),
         Bench::Durability { kills } => load("durability", None, &["--kills".to_owned(), kills.to_string()]),
-        _ => anyhow::bail!("not wired yet"),
     }
+}
+
+/// The documented settings: a model, and what it is to reach is in docs/models.md.
+const GOWALLA: [&[&str]; 3] = [
+    &["model=als", "rank=64", "iterations=4", "alpha=0.01", "lambda=0.003", "nu=1"],
+    &["model=als", "rank=256", "iterations=6", "alpha=0.02", "lambda=0.003", "nu=1"],
+    &["model=svd", "rank=512"],
+];
+
+fn gowalla(settings: &[&str]) -> anyhow::Result<()> {
+    let example = ["run", "--release", "--quiet", "-p", "tastemaker-models", "--example", "gowalla", "--"];
+    shell::run(cargo().args(example).args(settings))
+}
+
+/// Runs a Python script that measures peers beside us, with the packages it needs.
+fn peer(script: &str, packages: &[&str]) -> anyhow::Result<()> {
+    shell::run(command(provision::python(packages)?).arg(script))
 }
 
 /// Builds the product and the load generator, and runs the latter.
