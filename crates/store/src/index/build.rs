@@ -40,7 +40,7 @@ pub struct BuildOptions {
 
 impl Default for BuildOptions {
     fn default() -> Self {
-        Self { neighbours: 16, ef_construction: 128, ef: 64, threads: 0, seed: 1 }
+        Self { neighbours: 16, ef_construction: 128, ef: 96, threads: 0, seed: 1 }
     }
 }
 

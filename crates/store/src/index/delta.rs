@@ -76,9 +76,10 @@ impl Delta {
     /// Offers `best` the rows that pass.
     pub(crate) fn scan(&self, query: &Query<'_>, filter: Option<&Bitmap>, best: &mut Best) {
         for chunk in &self.chunks {
-            let passing =
-                (0..CHUNK as u32).filter(|&place| filter.is_none_or(|filter| filter.contains(chunk.row(place))));
-            best.scan(chunk, query, passing);
+            best.scan_passing(chunk, query, |place| {
+                let row = chunk.row(place);
+                row != NO_ROW && filter.is_none_or(|filter| filter.contains(row))
+            });
         }
     }
 }

@@ -74,6 +74,7 @@ pub(crate) struct Graph {
 impl Graph {
     /// Leaves the `ef` nodes nearest to `query` in the pool of `scratch`, as far as a walk finds them.
     pub(crate) fn search(&self, vectors: &Vectors, query: &Query<'_>, ef: usize, scratch: &mut Scratch) {
+        scratch.begin(vectors.len());
         let mut scorer = ByCodes::new(&vectors.codes, query);
         if let Some((entry, base)) = self.approach(&mut scorer) {
             walk::walk(base, &mut scorer, scratch, vectors.len(), &[entry], ef);
@@ -90,6 +91,7 @@ impl Graph {
         scratch: &mut Scratch,
         passes: impl Fn(u32) -> bool,
     ) -> bool {
+        scratch.begin(vectors.len());
         let mut scorer = ByCodes::new(&vectors.codes, query);
         let Some((entry, base)) = self.approach(&mut scorer) else { return true };
         walk::walk_filtered(base, &mut scorer, scratch, vectors.len(), entry, ef, budget, passes)

@@ -86,17 +86,21 @@ impl<G> Snapshot<G> {
     /// Offers `best` every row of the base that passes.
     pub(crate) fn scan_base(&self, query: &Query<'_>, filter: Option<&Bitmap>, best: &mut Best) {
         let vectors = &self.base.vectors;
-        let alive = |node: &u32| !self.dead.contains(*node);
         match filter {
-            None => best.scan(vectors, query, (0..vectors.len() as u32).filter(alive)),
-            // Where much passes, memory in order beats fewer tests.
-            Some(filter) if filter.count() > vectors.len() / 4 => {
-                let passes = |node: &u32| filter.contains(vectors.row(*node)) && alive(node);
-                best.scan(vectors, query, (0..vectors.len() as u32).filter(passes));
+            None => best.scan_passing(vectors, query, |node| !self.dead.contains(node)),
+            Some(filter) if reads_in_order(vectors.len(), filter.count()) => {
+                best.scan_passing(vectors, query, |node| {
+                    filter.contains(vectors.row(node)) & !self.dead.contains(node)
+                });
             }
-            Some(filter) => best.scan(vectors, query, filter.iter().filter_map(|row| self.live_node(row))),
+            Some(filter) => best.scan_picked(vectors, query, filter.iter().filter_map(|row| self.live_node(row))),
         }
     }
+}
+
+/// Whether a scan tests every node in memory order rather than looking up each passing row: where more than half pass, as measured.
+pub(crate) fn reads_in_order(nodes: usize, passing: usize) -> bool {
+    passing > nodes / 2
 }
 
 /// The current snapshot and the one writer.

@@ -59,32 +59,54 @@ impl Best {
         }
     }
 
-    /// Scores `nodes` of one block, in any order; those without a row are passed over.
-    pub(crate) fn scan(&mut self, vectors: &Vectors, query: &Query<'_>, nodes: impl Iterator<Item = u32>) {
-        let mut nodes = nodes.filter(|&node| vectors.row(node) != NO_ROW);
-        let error_factor = query.codes.error_factor();
-        let (mut ids, mut sums, mut scores) = ([0u32; BATCH], [0i32; BATCH], [0f32; BATCH]);
+    /// Scores `nodes` of one block, all with rows, in any order: the way where few pass.
+    pub(crate) fn scan_picked(&mut self, vectors: &Vectors, query: &Query<'_>, mut nodes: impl Iterator<Item = u32>) {
         loop {
-            let mut len = 0;
+            let (mut ids, mut len) = ([0; BATCH], 0);
             for (place, node) in ids.iter_mut().zip(nodes.by_ref()) {
                 vectors.codes.prefetch(node);
                 *place = node;
                 len += 1;
             }
-            let ids = &ids[..len];
-            if ids.is_empty() {
+            if len == 0 {
                 break;
             }
-            self.scored += len;
-            vectors.codes.score(&query.codes, ids, &mut sums, &mut scores);
-            for (&node, &score) in ids.iter().zip(&scores) {
-                let error = vectors.codes.scale(node) * error_factor;
-                if score + error >= self.threshold {
-                    self.candidates.push((score + error, node));
-                    self.raise_threshold(score - error);
-                }
+            self.score(vectors, query, &ids[..len]);
+        }
+        self.settle(vectors, query);
+    }
+
+    /// Scores the nodes of one block that pass, which have rows, in memory order: the way where much passes.
+    pub(crate) fn scan_passing(&mut self, vectors: &Vectors, query: &Query<'_>, passes: impl Fn(u32) -> bool) {
+        let nodes = vectors.len() as u32;
+        for start in (0..nodes).step_by(BATCH) {
+            let (mut ids, mut len) = ([0; BATCH], 0);
+            // Without branches: which nodes pass cannot be predicted.
+            for node in start..nodes.min(start + BATCH as u32) {
+                ids[len] = node;
+                len += usize::from(passes(node));
+            }
+            self.score(vectors, query, &ids[..len]);
+        }
+        self.settle(vectors, query);
+    }
+
+    fn score(&mut self, vectors: &Vectors, query: &Query<'_>, ids: &[u32]) {
+        let (mut sums, mut scores) = ([0; BATCH], [0.0; BATCH]);
+        let error_factor = query.codes.error_factor();
+        self.scored += ids.len();
+        vectors.codes.score(&query.codes, ids, &mut sums, &mut scores);
+        for (&node, &score) in ids.iter().zip(&scores) {
+            let error = vectors.codes.scale(node) * error_factor;
+            if score + error >= self.threshold {
+                self.candidates.push((score + error, node));
+                self.raise_threshold(score - error);
             }
         }
+    }
+
+    /// Makes hits of the candidates of one block.
+    fn settle(&mut self, vectors: &Vectors, query: &Query<'_>) {
         self.candidates.retain(|&(upper, _)| upper >= self.threshold);
         let candidates = std::mem::take(&mut self.candidates);
         self.offer(vectors, query, candidates.iter().map(|&(_, node)| node));
@@ -181,7 +203,10 @@ mod tests {
             truth.sort_by(best_first);
             truth.truncate(k);
             let mut best = Best::new(k);
-            best.scan(&block, &query, 0..rows.len() as u32);
+            best.scan_passing(&block, &query, |node| block.row(node) != NO_ROW);
+            prop_assert_eq!(best.finish(), truth.clone());
+            let mut best = Best::new(k);
+            best.scan_picked(&block, &query, (0..rows.len() as u32).rev().filter(|&node| block.row(node) != NO_ROW));
             prop_assert_eq!(best.finish(), truth);
         }
     }

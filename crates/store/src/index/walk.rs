@@ -63,7 +63,7 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     /// Readies it for a walk among `nodes` nodes.
-    fn begin(&mut self, nodes: usize) {
+    pub(crate) fn begin(&mut self, nodes: usize) {
         for node in self.order.drain(..) {
             self.visited[node as usize / 64] = 0;
         }
