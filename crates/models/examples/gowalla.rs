@@ -5,7 +5,7 @@
 //! Arguments are `key=value`: `model` (als, svd), `rank`, `iterations`, `alpha` (unobserved weight), `lambda`, `nu`,
 //! `q` (item exponent of the SVD), `oversampling`, `seed`, `threads`, `solver` (auto, exact, primal, dual, blocks),
 //! `split` (`test`, or `holdout`: a fifth of each user's training items is held out, for tuning), `evaluate` (`end`,
-//! or `every` iteration), `json` (`true`: one JSON object a line). Times leave out loading and evaluation.
+//! or `every` iteration), `sample` (every n-th user is evaluated, for tuning), `json` (`true`: one JSON object a line). Times leave out loading and evaluation.
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
@@ -40,6 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     if take(&mut settings, "split", "test".to_owned())? == "holdout" {
         relevant = hold_out(&mut train);
     }
+    let sample = take(&mut settings, "sample", 1usize)?.max(1);
+    relevant.iter_mut().enumerate().for_each(|(u, list)| list.retain(|_| u.is_multiple_of(sample)));
     let triplets = train.iter().enumerate().flat_map(|(u, list)| list.iter().map(move |i| (u as u32, *i, 1.0)));
     let data = Interactions::from_triplets(train.len(), items, triplets)?;
     let bench = Bench { data, relevant, json: take(&mut settings, "json", false)? };
@@ -113,7 +115,7 @@ impl Bench {
         let fitted = model.fit(&self.data, &mut |state: Progress<'_>| {
             let seconds = state.elapsed.as_secs_f64();
             let paused = Instant::now();
-            if let (true, Side::User, Some(factors)) = (every, state.solved, state.factors) {
+            if let (true, Some(factors)) = (every && state.solved == Side::User, state.factors) {
                 let line = format!("iteration {}", state.iteration);
                 failure = self.report(&line, state.iteration, seconds, factors.users, factors.items).err();
             }
@@ -136,10 +138,14 @@ impl Bench {
         users: &Matrix,
         items: &Matrix,
     ) -> Result<(), Box<dyn Error>> {
-        let rankings = top_items(users, items, |u| self.data.by_user().row(u).0, 20)?;
+        let tested: Vec<usize> = (0..self.relevant.len()).filter(|u| !self.relevant[*u].is_empty()).collect();
+        let vectors: Vec<f32> = tested.iter().flat_map(|u| users.row(*u)).copied().collect();
+        let vectors = Matrix::from_vec(tested.len(), users.cols(), vectors)?;
+        let rankings = top_items(&vectors, items, |row| self.data.by_user().row(tested[row]).0, 20)?;
+        let relevant: Vec<Vec<u32>> = tested.iter().map(|u| self.relevant[*u].clone()).collect();
         let item_users: Vec<usize> = (0..self.data.items()).map(|i| self.data.by_item().row_len(i)).collect();
         let facts = ItemFacts { item_users: &item_users, users: self.data.users(), vectors: items };
-        let report = evaluate_rankings(&rankings, &self.relevant, facts, 20);
+        let report = evaluate_rankings(&rankings, &relevant, facts, 20);
         let (recall, ndcg, coverage) = (report.recall, report.ndcg, report.coverage);
         if self.json {
             println!(

@@ -90,7 +90,8 @@ impl Best {
         for (at, score) in scores.iter().enumerate() {
             // A tie with the floor loses to the lower item, which came earlier.
             if *score > self.floor {
-                self.kept.push((*score, (first + at) as u32));
+                // Adding zero turns -0 into 0, which is the same score.
+                self.kept.push((*score + 0.0, (first + at) as u32));
                 if self.kept.len() >= 2 * self.k + 64 {
                     self.shrink();
                 }
@@ -142,7 +143,7 @@ mod tests {
             let lists = top_items(&user_factors, &item_factors, |u| &seen[u], k).unwrap();
             for (u, list) in lists.iter().enumerate() {
                 let score = |i: u32| -> f32 {
-                    user_factors.row(u).iter().zip(item_factors.row(i as usize)).map(|(a, b)| a * b).sum()
+                    user_factors.row(u).iter().zip(item_factors.row(i as usize)).map(|(a, b)| a * b).sum::<f32>() + 0.0
                 };
                 let mut expected: Vec<u32> = (0..items as u32).filter(|i| !seen[u].contains(i)).collect();
                 expected.sort_by(|a, b| score(*b).total_cmp(&score(*a)).then(a.cmp(b)));

@@ -100,13 +100,12 @@ fn the_objective_never_rises_and_block_sweeps_reach_what_exact_solves_reach() {
     let data = skewed(300, 200, 20_000);
     let mut reached = Vec::new();
     for solver in [Solver::Exact, Solver::Blocks] {
-        let iterations = if solver == Solver::Blocks { 60 } else { 12 };
+        let iterations = if solver == Solver::Blocks { 40 } else { 12 };
         let als = Als { rank: 144, iterations, regularization: 0.03, solver, ..Als::default() };
         let mut last = f64::INFINITY;
         als.fit(&data, &mut |state| {
             let factors = state.factors.unwrap();
             let now = objective(&als, &data, factors.users, factors.items);
-            // The first half-step leaves a random start, which the objective may well prefer to nothing.
             assert!(now <= last * 1.000_01, "{solver:?} rose from {last} to {now} in iteration {}", state.iteration);
             last = now;
             ControlFlow::Continue(())
@@ -114,7 +113,7 @@ fn the_objective_never_rises_and_block_sweeps_reach_what_exact_solves_reach() {
         .unwrap();
         reached.push(last);
     }
-    assert!((reached[1] / reached[0] - 1.0).abs() < 0.01, "{reached:?}");
+    assert!(reached[1] < reached[0] * 1.01, "{reached:?}");
 }
 
 /// Even users like even items, odd users odd items, and each has one cell of its pattern left out.

@@ -62,9 +62,9 @@ impl Default for Als {
     fn default() -> Self {
         Self {
             rank: 64,
-            iterations: 8,
+            iterations: 6,
             unobserved_weight: 0.01,
-            regularization: 0.003,
+            regularization: 0.006,
             regularization_exponent: 1.0,
             init_scale: 0.1,
             seed: 1,

@@ -9,12 +9,14 @@
 //!   stands (Rendle, Krichene, Zhang, Koren 2021, "iALS++"); for long histories at high rank. The diagonal
 //!   regulariser couples no two blocks, so no product with G is left in a sweep.
 
-use crate::kernels::{Kernels, LANE, Panel, padded, stride};
+use crate::kernels::{Kernels, LANE, Panel, padded, prefetch, stride};
 
 /// Components in one block of a sweep.
 const BLOCK: usize = 64;
 /// History entries gathered at a time by the primal and block solvers.
 const PANEL_ROWS: usize = 128;
+/// How many rows ahead of their use factors are fetched into the cache.
+const AHEAD: usize = 4;
 
 /// How a row's problem is solved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,9 +229,16 @@ impl Ridge<'_> {
         if panel.len() < rows.len() * panel_stride {
             panel.resize(rows.len() * panel_stride, 0.0);
         }
-        for ((row, root), to) in rows.iter().zip(roots).zip(panel.chunks_mut(panel_stride)) {
-            let from = *row as usize * self.rank + first;
-            kernels.scale(*root, &self.factors[from..from + len], scales, &mut to[..len]);
+        let part = |row: u32| {
+            let from = row as usize * self.rank + first;
+            &self.factors[from..from + len]
+        };
+        rows.iter().take(AHEAD).for_each(|row| prefetch(part(*row)));
+        for (at, (root, to)) in roots.iter().zip(panel.chunks_mut(panel_stride)).enumerate() {
+            if let Some(later) = rows.get(at + AHEAD) {
+                prefetch(part(*later));
+            }
+            kernels.scale(*root, part(rows[at]), scales, &mut to[..len]);
             to[len..padded(len)].fill(0.0);
         }
     }

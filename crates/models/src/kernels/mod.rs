@@ -24,6 +24,19 @@ pub(crate) fn stride(n: usize) -> usize {
     if n >= 128 { n + 2 * LANE } else { n }
 }
 
+/// Asks for a row that is about to be read; rows of a history lie all over memory.
+#[inline(always)]
+pub(crate) fn prefetch(row: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no effect but on the cache.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
+}
+
 /// Rows `0..rows` of a strided matrix inside `data`.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel<'a> {
