@@ -14,12 +14,6 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
-/// A whole answer.
-pub(crate) struct Answer<'a> {
-    pub(crate) status: u16,
-    pub(crate) body: &'a [u8],
-}
-
 /// Renders a POST with a JSON body.
 pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
     format!(
@@ -39,9 +33,9 @@ impl Connection {
         Self { address, stream: None, buffer: Vec::with_capacity(64 * 1024) }
     }
 
-    /// Sends `request` and reads the whole answer; reconnects first if there is no open connection. After an error the
+    /// Sends `request` and reads the whole answer, of which it returns the status; reconnects first if there is no open connection. After an error the
     /// connection is closed.
-    pub(crate) async fn send(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
+    pub(crate) async fn send(&mut self, request: &[u8]) -> anyhow::Result<u16> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {
@@ -66,7 +60,7 @@ impl Connection {
             }
         }
         self.stream = Some(stream);
-        Ok(Answer { status, body: &self.buffer[head..head + length] })
+        Ok(status)
     }
 }
 

@@ -106,7 +106,7 @@ async fn work(
         let due = start + offset;
         tokio::time::sleep_until(due.into()).await;
         let status = match connection.send(&(stream.requests)(number)).await {
-            Ok(answer) => answer.status.to_string(),
+            Ok(status) => status.to_string(),
             Err(_) => "error".to_owned(),
         };
         if offset >= warm_up {

@@ -4,7 +4,6 @@
 #![allow(clippy::print_stdout, reason = "a command-line program prints its figures")]
 
 mod client;
-mod durability;
 mod ingest;
 mod load;
 mod project;
@@ -26,8 +25,6 @@ enum Bench {
     Serving(serving::Args),
     /// Synced ingest, and what it does to the latency of recommendations
     Ingest(ingest::Args),
-    /// Kill the server again and again under load; every acknowledged event must be there once
-    Durability(durability::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -35,6 +32,5 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().bench {
         Bench::Serving(args) => runtime.block_on(serving::run(&args)),
         Bench::Ingest(args) => runtime.block_on(ingest::run(&args)),
-        Bench::Durability(args) => runtime.block_on(durability::run(&args)),
     }
 }

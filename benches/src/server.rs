@@ -50,7 +50,7 @@ impl Server {
                 bail!("the server stopped with {status}; see {}", project.join("server.log").display());
             }
             let mut connection = Connection::new(address);
-            if connection.send(&get("/health/ready")).await.is_ok_and(|answer| answer.status == 200) {
+            if connection.send(&get("/health/ready")).await.is_ok_and(|status| status == 200) {
                 server.start_up = begin.elapsed();
                 return Ok(server);
             }
@@ -64,13 +64,6 @@ impl Server {
         let status = std::fs::read_to_string(PathBuf::from(format!("/proc/{}/status", self.child.id()))).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
         Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
-    }
-
-    /// SIGKILL, and waits until it is gone.
-    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
     }
 }
 

@@ -47,9 +47,12 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         }
         Bench::Scaling => peer("benches/models/scaling.py", &["matplotlib"]),
         Bench::Retrieval => peer("benches/retrieval/bench.py", &["numpy", "hnswlib", "usearch"]),
-        Bench::Serving { args } => load("serving", Some("serving.json"), args),
-        Bench::Ingest { args } => load("ingest", Some("ingest.json"), args),
-        Bench::Durability { kills } => load("durability", None, &["--kills".to_owned(), kills.to_string()]),
+        Bench::Serving { args } => load("serving", args),
+        Bench::Ingest { args } => load("ingest", args),
+        Bench::Durability { kills } => {
+            let test = ["test", "-p", "tastemaker-cli", "--test", "server_durability", "--", "--nocapture"];
+            shell::run(cargo().args(test).env("TASTEMAKER_KILLS", kills.to_string()))
+        }
     }
 }
 
@@ -71,14 +74,12 @@ fn peer(script: &str, packages: &[&str]) -> anyhow::Result<()> {
 }
 
 /// Builds the product and the load generator, and runs the latter.
-fn load(name: &str, out: Option<&str>, args: &[String]) -> anyhow::Result<()> {
+fn load(name: &str, args: &[String]) -> anyhow::Result<()> {
     shell::run(cargo().args(["build", "--release", "-p", "tastemaker-cli", "-p", "tastemaker-benches"]))?;
     let release = target_dir().join("release");
     let mut load = command(release.join("tastemaker-benches"));
     load.arg(name).arg("--binary").arg(release.join("tastemaker"));
     load.arg("--scratch").arg(target_dir().join("bench"));
-    if let Some(out) = out {
-        load.arg("--out").arg(root().join("benches/results").join(out));
-    }
+    load.arg("--out").arg(root().join("benches/results").join(format!("{name}.json")));
     shell::run(load.args(args))
 }

@@ -58,6 +58,11 @@ impl Answer {
 }
 
 impl Client {
+    /// The address of a path on the server.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     /// For the server at `base`, such as `http://127.0.0.1:8080`.
     pub fn new(base: impl Into<String>) -> Self {
         let mut connector = HttpConnector::new();
