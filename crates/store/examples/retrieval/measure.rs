@@ -115,7 +115,7 @@ fn filtered(
     let wanted = (rows as f64 * share) as usize;
     let (mut found, mut truths, mut latencies) = (0, 0, Vec::new());
     let mut plans = BTreeMap::<&str, usize>::new();
-    for (query, &taste) in data.queries.chunks_exact(data.dim).zip(&data.query_tastes).take(100) {
+    for (query, &taste) in data.queries.chunks_exact(data.dim).zip(&data.query_tastes).take(50) {
         let filter = match kind {
             "random" => random.clone(),
             _ => by_taste(members, rows, taste as usize, kind == "near", wanted),

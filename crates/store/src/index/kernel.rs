@@ -93,8 +93,8 @@ mod x86 {
         for (ids, out) in ids.chunks(4).zip(out.chunks_mut(4)) {
             // The last group repeats its first vector in the lanes it does not need.
             let start = |lane: usize| ids.get(lane).unwrap_or(&ids[0]);
-            // SAFETY (all pointer arithmetic of this loop): by the contract each vector is `stride` codes inside `codes`, and `at` stays
-            // below `stride` in steps of 16, so that 16 codes and 16 query values can be read there.
+            // SAFETY: by the contract each vector is `stride` codes inside `codes`, and `at` stays below `stride` in steps of 16, so that 16 codes
+            // and 16 query values can be read there.
             unsafe {
                 let base = |lane| codes.as_ptr().add(*start(lane) as usize * stride);
                 let vectors = [base(0), base(1), base(2), base(3)];

@@ -159,8 +159,7 @@ fn check_vector(vector: &[f32], dim: usize, what: &'static str) -> Result<(), In
     if vector.len() != dim {
         return Err(IndexError::Dimension { what, expected: dim, found: vector.len() });
     }
-    // Written so that NaN fails it too.
-    match vector.iter().position(|x| !(x.abs() <= MAX_COMPONENT)) {
+    match vector.iter().position(|x| x.is_nan() || x.abs() > MAX_COMPONENT) {
         Some(component) => Err(IndexError::Component { what, component, value: vector[component] }),
         None => Ok(()),
     }
