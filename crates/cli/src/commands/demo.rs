@@ -46,8 +46,8 @@ pub(crate) struct Args {
 }
 
 const PROJECT: &str = include_str!("../demo/tastemaker.toml");
-/// A person with a taste that shows.
-const PERSON: &str = "4";
+/// A person with a taste that shows: film noir.
+const PERSON: &str = "309";
 /// What a visitor clicks on: Spirited Away (2001).
 const CLICKED: &str = "5618";
 /// Lines of lists.
@@ -217,18 +217,23 @@ async fn show(
     output.say(&format!("   Someone new sees what is popular, and after one click on {}:\n", clicked.title))?;
     say_beside(output, ["before the click", "after it"], &before_click, &after_click)?;
 
+    // Somebody who has done nothing yet, so that the click shows.
+    let known = |id: &String| engine.state().user(id, Timestamp::now()).is_some();
+    let you = std::iter::once("you".to_owned()).chain((2..).map(|n| format!("you-{n}"))).find(|id| !known(id));
+    let you = you.unwrap_or_default();
     let commands = vec![
-        format!("curl 'http://{address}/v1/users/{PERSON}/recommendations?limit=5'"),
+        format!("curl 'http://{address}/v1/users/{you}/recommendations?limit=5'"),
         format!(
             "curl http://{address}/v1/events -H 'content-type: application/json' \\\n       \
-             -d '{{\"events\": [{{\"type\": \"click\", \"user_id\": \"{PERSON}\", \"item_id\": \"{CLICKED}\"}}]}}'"
+             -d '{{\"events\": [{{\"type\": \"click\", \"user_id\": \"{you}\", \"item_id\": \"{CLICKED}\"}}]}}'"
         ),
         format!(
             "curl http://{address}/v1/recommendations -H 'content-type: application/json' \\\n       \
              -d '{{\"user_id\": \"{PERSON}\", \"limit\": 5, \"filter\": \"year >= 2005\"}}'"
         ),
     ];
-    output.say("   To try while it serves; after the click of the second, the first answers otherwise:\n")?;
+    output
+        .say("   To try while it serves. You are new; after the click (the second), the first answers otherwise:\n")?;
     for command in &commands {
         output.say(&format!("     {command}"))?;
     }
@@ -256,9 +261,17 @@ fn history(engine: &Engine, user: &str) -> Vec<Movie> {
     history.iter().filter_map(|liked| movie(liked.row)).take(SHOWN).collect()
 }
 
+/// A process that has just started may take longer than the budget of a request, and then answers with less than all
+/// sources; so it is asked until it is warm.
 fn recommend(engine: &Engine, user: &str) -> Result<Vec<Movie>> {
     let request = RecommendRequest { user_id: user.to_owned(), limit: Some(SHOWN), ..RecommendRequest::default() };
-    let answer = engine.recommend(&request)?;
+    let mut answer = engine.recommend(&request)?;
+    for _ in 0..50 {
+        if answer.degraded.is_empty() {
+            break;
+        }
+        answer = engine.recommend(&request)?;
+    }
     Ok(answer.items.iter().map(|item| Movie::new(&item.item_id, &item.attributes)).collect())
 }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 use tastemaker_recommend::{RecommendRequest, Recommendation};
 use tastemaker_server::{Access, Engine};
-use tastemaker_types::{AttributeType, Value};
+use tastemaker_types::{AttributeType, Value, Window};
 
 use crate::context::Context;
 use crate::logging;
@@ -40,6 +40,9 @@ pub(crate) struct Args {
     #[arg(long)]
     explain: bool,
 }
+
+/// The time that one answer at the terminal may take.
+const PATIENCE: Window = Window::from_millis(10_000);
 
 #[derive(Serialize)]
 struct Answer {
@@ -86,7 +89,11 @@ impl Report for Answer {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
-    let config = Arc::new(context.load()?.config);
+    let mut config = context.load()?.config;
+    // One answer of a process that has just started is no measure of the service: let it be whole instead.
+    config.recommend.budget = config.recommend.budget.max(PATIENCE);
+    config.recommend.deadlines.clear();
+    let config = Arc::new(config);
     logging::start_quietly(context);
     let engine = Engine::open(Arc::clone(&config), Access::ReadOnly)?;
     let request = RecommendRequest {
