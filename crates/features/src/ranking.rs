@@ -46,9 +46,8 @@ impl Rankings {
         rankings.popular = rankings.most_popular(liked, LISTED);
 
         let seen = (0..rows).filter(|row| alive(*row)).filter_map(|row| Some((row, first_seen(row)?)));
-        let mut newest: Vec<(u32, Timestamp)> = seen.filter(|(_, first)| *first <= now).collect();
-        keep_first(&mut newest, LISTED, |a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-        rankings.newest = newest;
+        let seen = seen.filter(|(_, first_seen)| *first_seen <= now);
+        rankings.newest = first(seen, LISTED, |a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         rankings
     }
 
@@ -81,9 +80,7 @@ impl Rankings {
 
     /// The first `limit` of these rows in the order of [`popular`](Self::popular).
     pub fn most_popular(&self, rows: impl Iterator<Item = u32>, limit: usize) -> Vec<u32> {
-        let mut rows: Vec<u32> = rows.collect();
-        keep_first(&mut rows, limit, |a, b| self.order(*a, *b));
-        rows
+        first(rows, limit, |a, b| self.order(*a, *b))
     }
 
     fn order(&self, a: u32, b: u32) -> Ordering {
@@ -101,20 +98,40 @@ impl Rankings {
     }
 }
 
-/// The first `limit` in order, sorted.
-fn keep_first<T>(items: &mut Vec<T>, limit: usize, order: impl Fn(&T, &T) -> Ordering + Copy) {
+/// The first `limit` in order, sorted. Memory is that of twice the limit, however many there are.
+fn first<T: Copy>(items: impl Iterator<Item = T>, limit: usize, order: impl Fn(&T, &T) -> Ordering + Copy) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    let mut last_kept: Option<T> = None;
+    for item in items {
+        if last_kept.is_some_and(|last| order(&item, &last) != Ordering::Less) {
+            continue;
+        }
+        kept.push(item);
+        if kept.len() >= 2 * limit.max(1) {
+            cut(&mut kept, limit, order);
+            last_kept = kept.last().copied();
+        }
+    }
+    cut(&mut kept, limit, order);
+    kept.sort_unstable_by(order);
+    kept
+}
+
+/// Leaves the first `limit` in order, the last of them at the end.
+fn cut<T>(items: &mut Vec<T>, limit: usize, order: impl Fn(&T, &T) -> Ordering) {
     if limit > 0 && limit < items.len() {
         items.select_nth_unstable_by(limit - 1, order);
     }
     items.truncate(limit);
-    items.sort_unstable_by(order);
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use tastemaker_types::Window;
+
     use super::*;
     use crate::{Aggregate, Like, Popularity, PopularityState};
-    use tastemaker_types::Window;
 
     fn at(days: i64) -> Timestamp {
         Timestamp::EPOCH.plus(Window::from_days(days))
@@ -127,6 +144,16 @@ mod tests {
             popularity.apply(&mut state, Like { row, weight: 1.0, at: at(day) });
         }
         Rankings::new(at(now), 5, popularity.read(&state, at(now)), alive, |row| Some(at(i64::from(row % 3) * 10)))
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_are_those_of_a_sort(items in proptest::collection::vec(0u32..50, 0..200), limit in 0usize..40) {
+            let mut sorted = items.clone();
+            sorted.sort_unstable();
+            sorted.truncate(limit);
+            prop_assert_eq!(first(items.into_iter(), limit, u32::cmp), sorted);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) struct Signals {
     pub(crate) similarity: Vec<f32>,
     /// [`Rankings::popularity`](tastemaker_features::Rankings::popularity).
     pub(crate) popularity: Vec<f32>,
-    /// How much of `fresh_window` is left.
+    /// How much of `fresh_window` is left, less the more candidates are newer.
     pub(crate) freshness: Vec<f32>,
 }
 

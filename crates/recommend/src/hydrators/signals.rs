@@ -6,6 +6,9 @@ use crate::candidates::{Candidates, Signals};
 use crate::numeric::dot;
 use crate::query::Query;
 
+/// Newer candidates that halve the freshness of one.
+const CROWD: f64 = 10.0;
+
 /// Computes all signals for all candidates, whichever source found them, so that scores compare.
 pub(crate) struct Similarities;
 
@@ -36,8 +39,8 @@ impl Hydrator<Query, Candidates> for Similarities {
             signals.relevance.push(relevance);
             signals.similarity.push(similarity);
             signals.popularity.push(query.rankings.popularity(row));
-            signals.freshness.push(freshness(query, row));
         }
+        signals.freshness = freshness(query, &batch.rows);
         let largest = signals.relevance.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         if largest > 0.0 {
             signals.relevance.iter_mut().for_each(|value| *value /= largest);
@@ -50,10 +53,25 @@ impl Hydrator<Query, Candidates> for Similarities {
     }
 }
 
-/// 1 for an item seen first right now, falling in a straight line to 0 at the end of the fresh window.
-fn freshness(query: &Query, row: u32) -> f32 {
+/// How much of the fresh window is left to each item, less the more candidates are newer: with ten newer ones, half of it. Without that, many new
+/// items at once would crowd out everything else for users of whom nothing is known.
+fn freshness(query: &Query, rows: &[u32]) -> Vec<f32> {
     let window = query.fresh_window.as_micros();
-    let Some(first_seen) = query.catalog.first_seen(row).filter(|_| window > 0) else { return 0.0 };
-    let age = query.now.as_micros().saturating_sub(first_seen.as_micros());
-    (1.0 - age as f64 / window as f64).clamp(0.0, 1.0) as f32
+    let mut fresh: Vec<(i64, u32, usize)> = Vec::new();
+    for (position, row) in rows.iter().enumerate() {
+        let first_seen = query.catalog.first_seen(*row).map_or(i64::MIN, |first_seen| first_seen.as_micros());
+        let age = query.now.as_micros().saturating_sub(first_seen).max(0);
+        if age < window {
+            fresh.push((age, *row, position));
+        }
+    }
+    fresh.sort_unstable();
+    let mut freshness = vec![0.0; rows.len()];
+    for (newer, (age, _, position)) in fresh.into_iter().enumerate() {
+        let left = 1.0 - age as f64 / window as f64;
+        if let Some(value) = freshness.get_mut(position) {
+            *value = (left * CROWD / (CROWD + newer as f64)) as f32;
+        }
+    }
+    freshness
 }

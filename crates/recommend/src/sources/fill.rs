@@ -24,7 +24,7 @@ impl Source<Query, Candidates> for Fill {
         let new = |row: u32| !so_far.contains(row);
         add(&mut filled, popular(query, missing, new).into_iter(), missing);
         if filled.rows.len() < missing {
-            add(&mut filled, newest(query, new).map(|(row, _)| row), missing);
+            add(&mut filled, newest(query, None, new), missing);
         }
         if filled.rows.len() < missing {
             add(&mut filled, query.admission.admitted.iter().filter(|row| new(*row)), missing);

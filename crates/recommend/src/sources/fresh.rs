@@ -17,15 +17,22 @@ impl Source<Query, Candidates> for Fresh {
     fn fetch(&self, query: &Query, _: &Candidates, _: &StageContext) -> Result<Candidates, StageError> {
         let quota = self.quota.map_or(query.candidates, |quota| quota.min(query.candidates));
         let since = query.now.minus(query.fresh_window);
-        let fresh = newest(query, |_| true).take_while(|(_, first_seen)| *first_seen > since);
-        Ok(Candidates::found(fresh.map(|(row, _)| row).take(quota).collect()))
+        let fresh = newest(query, Some(since), |_| true);
+        Ok(Candidates::found(fresh.take(quota).collect()))
     }
 }
 
-/// Admitted rows that `wanted` wants, newest first as far as the rankings know; rows that came after the rankings were made come before all.
-pub(super) fn newest(query: &Query, wanted: impl Fn(u32) -> bool) -> impl Iterator<Item = (u32, Timestamp)> {
+/// Admitted rows that `wanted` wants and that were first seen after `since`, newest first as far as the rankings know; rows that came after the
+/// rankings were made come before all.
+pub(super) fn newest(
+    query: &Query,
+    since: Option<Timestamp>,
+    wanted: impl Fn(u32) -> bool,
+) -> impl Iterator<Item = u32> {
+    let recent = move |first_seen: Timestamp| since.is_none_or(|since| first_seen > since);
     let later = (query.rankings.rows()..query.catalog.len() as u32).rev();
-    let later = later.filter_map(|row| Some((row, query.catalog.first_seen(row)?)));
-    let listed = query.rankings.newest().iter().copied();
-    later.chain(listed).filter(move |(row, _)| query.admission.admitted.contains(*row) && wanted(*row))
+    let later = later.filter(move |row| query.catalog.first_seen(*row).is_some_and(recent));
+    let listed = query.rankings.newest().iter().copied().take_while(move |(_, first_seen)| recent(*first_seen));
+    let rows = later.chain(listed.map(|(row, _)| row));
+    rows.filter(move |row| query.admission.admitted.contains(*row) && wanted(*row))
 }
