@@ -135,6 +135,14 @@ pub struct FieldError {
     pub message: String,
 }
 
+impl std::fmt::Display for FieldError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, message } = self;
+        // Many messages name the field themselves.
+        if message.starts_with(field) { f.write_str(message) } else { write!(f, "{field}: {message}") }
+    }
+}
+
 /// Problem details (RFC 9457), sent as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -179,7 +187,7 @@ impl Problem {
     /// A problem with one field of the request.
     pub fn field(kind: ProblemKind, field: impl Into<String>, message: impl Into<String>) -> Self {
         let error = FieldError { field: field.into(), message: message.into() };
-        Self::new(kind, format!("{}: {}", error.field, error.message)).with_errors(vec![error])
+        Self::new(kind, error.to_string()).with_errors(vec![error])
     }
 
     /// With the wrong fields.

@@ -124,7 +124,7 @@ pub struct RecommendedItem {
     pub item_id: String,
     /// Its final score; larger is better, comparable within one answer only.
     pub score: f32,
-    /// Where it came from: embedding, similar, popular, fresh.
+    /// Where it came from: `embedding`, `item_to_item`, `popular`, `fresh`, `fill`; `given` when ranking.
     pub sources: Vec<String>,
     /// Its attributes.
     #[schema(value_type = AttributeValues)]
@@ -143,7 +143,8 @@ pub struct RecommendationsResponse {
     pub items: Vec<RecommendedItem>,
     /// The generation that made the answer; null before the first training.
     pub generation: Option<u64>,
-    /// Why the answer is less than whole; empty if it is whole.
+    /// Why the answer is less than whole; empty if it is whole. `no_generation` before the first training, `no_vector`, or
+    /// `stage:reason` for a stage that took no part.
     pub degraded: Vec<String>,
     /// How the answer came about, if `explain` was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

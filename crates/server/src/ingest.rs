@@ -70,11 +70,12 @@ impl Rules {
             match event {
                 Err(error) => judged.take(None, Err(error)),
                 Ok(input) => {
+                    let given = input.event_id.clone();
                     let event = input.into_event(now, || uuid::Uuid::now_v7().to_string());
-                    let id = Some(event.event_id.clone());
-                    let verdict = self.check_event(&event);
-                    let record = verdict.map(|()| Record::Event(event));
-                    judged.take(id, record.map_err(|(field, message)| FieldError { field: at(field), message }));
+                    match self.check_event(&event) {
+                        Ok(()) => judged.take(Some(event.event_id.clone()), Ok(Record::Event(event))),
+                        Err((field, message)) => judged.take(given, Err(FieldError { field: at(field), message })),
+                    }
                 }
             }
         }

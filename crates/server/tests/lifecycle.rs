@@ -146,12 +146,14 @@ async fn a_full_disk_is_507_and_loses_nothing() {
     let refused = loop {
         let n = accepted.len();
         assert!(n < 10_000, "the disk does not fill");
-        let long = format!("e{n}-{}", "x".repeat(400));
-        let answer = server.client.post("/v1/events", &json!({"events": [event(&long, "u", &format!("i{n}"))]})).await;
+        let id = format!("e{n}");
+        let mut large = event(&id, "u", &format!("i{n}"));
+        large["properties"] = json!({"note": "x".repeat(10_000)});
+        let answer = server.client.post("/v1/events", &json!({ "events": [large] })).await;
         if answer.status != 200 {
             break answer;
         }
-        accepted.push(long);
+        accepted.push(id);
     };
     assert_eq!(refused.status, 507, "{}", refused.text());
     assert_eq!(refused.json()["type"], "urn:tastemaker:problem:storage-full");

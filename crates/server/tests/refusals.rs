@@ -78,7 +78,7 @@ async fn wrong_bodies_are_refused_with_the_place_and_the_remedy() {
         ("/v1/items", r#"{"id":"1","attributes":{"price":"1"}}"#.into(), 422, "records-refused", "declared as number"),
         ("/v1/items", r#"{"attributes":{}}"#.into(), 422, "records-refused", "id"),
         ("/v1/users", r#"{"id":"","attributes":{}}"#.into(), 422, "records-refused", "empty"),
-        (recommend, r#"{"user":"u"}"#.into(), 400, "invalid-request", "did you mean 'user_id'"),
+        (recommend, r#"{"usr_id":"u"}"#.into(), 400, "invalid-request", "did you mean 'user_id'"),
         (recommend, r#"{"user_id":""}"#.into(), 400, "invalid-request", "empty"),
         (recommend, r#"{"user_id":"u","limit":0}"#.into(), 400, "invalid-request", "limit"),
         (recommend, r#"{"user_id":"u","limit":1001}"#.into(), 400, "invalid-request", "1000"),

@@ -114,7 +114,7 @@ impl From<RecommendError> for ApiError {
     fn from(error: RecommendError) -> Self {
         let message = error.to_string();
         match error {
-            RecommendError::Filter(_) => Self::field(ProblemKind::InvalidFilter, "filter", message),
+            RecommendError::Filter(error) => Self::field(ProblemKind::InvalidFilter, "filter", error.to_string()),
             RecommendError::UnknownItem { .. } => Self::not_found(message),
             RecommendError::OutOfRange { what, .. } | RecommendError::TooMany { what, .. } => {
                 Self::field(ProblemKind::InvalidRequest, what, message)
@@ -129,7 +129,10 @@ impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
         let text = rejection.body_text();
         let message = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-        Self::new(ProblemKind::InvalidRequest, format!("query string: {}", suggest(message)))
+        match message.split_once(": ") {
+            Some((field, message)) => Self::field(ProblemKind::InvalidRequest, field, suggest(message)),
+            None => Self::new(ProblemKind::InvalidRequest, format!("query string: {message}")),
+        }
     }
 }
 

@@ -73,7 +73,7 @@ fn all_refused(answer: WriteResponse) -> ApiError {
     let count = answer.refused;
     let refused = answer.results.into_iter().filter(|r| r.status == RecordStatus::Refused);
     let errors: Vec<FieldError> = refused.filter_map(|r| r.error).take(LISTED_ERRORS).collect();
-    let first = errors.first().map(|e| format!("{}: {}", e.field, e.message)).unwrap_or_default();
+    let first = errors.first().map(FieldError::to_string).unwrap_or_default();
     let detail = if count == 1 { first } else { format!("all {count} records were refused; the first: {first}") };
     Problem::new(ProblemKind::RecordsRefused, detail).with_errors(errors).into()
 }
