@@ -12,10 +12,13 @@ use crate::stage::{
 };
 use crate::{StageError, StageKind, StageStatus, StageTrace, Trace, rank};
 
+/// Puts what a hydrator found into the batch.
+type Apply<B> = Box<dyn FnOnce(&mut B, Vec<Presence>) + Send>;
+
 /// A patch and its way into the batch.
 struct Hydration<B> {
     presence: Vec<Presence>,
-    apply: Box<dyn FnOnce(&mut B, Vec<Presence>) + Send>,
+    apply: Apply<B>,
 }
 
 enum Wave<Q, B> {
