@@ -104,8 +104,9 @@ pub fn train(
         fs::write(draft.file(ENCODER)?, model.encoder.to_bytes())?;
         proceed(Step::Indexing { items: data.items().len() }, report)?;
         let rank = model.item_factors.cols();
+        let build = BuildOptions { threads: config.training.threads, ..BuildOptions::default() };
         let vectors = model.item_factors.as_slice().to_vec();
-        HnswIndex::build(rank, vectors, None, &BuildOptions::default())?.save(&draft.file(INDEX)?)?;
+        HnswIndex::build(rank, vectors, None, &build)?.save(&draft.file(INDEX)?)?;
         proceed(Step::Publishing, report)?;
 
         let parent = store.champion().unwrap_or(None);

@@ -95,14 +95,16 @@ fn a_log_becomes_a_generation_that_serves() {
 }
 
 #[test]
-fn the_same_log_and_seed_make_the_same_files() {
+fn the_same_log_and_seed_make_the_same_vectors_on_any_number_of_threads() {
     let files = |threads| {
         let dir = tempfile::tempdir().unwrap();
         let mut config = project(dir.path(), tastes());
         config.training.threads = threads;
         train(&config, TrainOptions::default(), "0", &mut go_on).unwrap();
         let store = GenerationStore::open(config.storage.generations_dir());
-        store.manifest(Version(1)).unwrap().files.into_iter().map(|file| (file.name, file.sha256)).collect::<Vec<_>>()
+        // The graph of the index is built by threads that meet in no fixed order.
+        let files = store.manifest(Version(1)).unwrap().files.into_iter().filter(|file| file.name != INDEX);
+        files.map(|file| (file.name, file.sha256)).collect::<Vec<_>>()
     };
     assert_eq!(files(1), files(2));
 }
