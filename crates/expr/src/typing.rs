@@ -90,6 +90,7 @@ pub(crate) fn compare(op: Comparison, mut left: Node, mut right: Node) -> Typed 
             return refuse(match (a, b) {
                 (Kind::Bool, _) | (_, Kind::Bool) => "a bool stands alone, as in: available AND price < 200",
                 (Kind::Text, Kind::Number) | (Kind::Number, Kind::Text) => "texts are quoted, numbers are not",
+                (Kind::Time, Kind::Number) | (Kind::Number, Kind::Time) => "a time is written '2026-01-02T03:04:05Z'",
                 (Kind::Time, Kind::Interval) | (Kind::Interval, Kind::Time) => {
                     "compare a time with now() - interval '7 days'"
                 }

@@ -258,6 +258,10 @@ fn errors_say_what_where_and_what_to_do() {
         ),
         ("released > now() - interval '1 month'", "a month has no fixed length; use days in filter (column 20)"),
         (
+            "released > 7",
+            "cannot compare time 'released' with a number in filter; a time is written '2026-01-02T03:04:05Z' (column 1)",
+        ),
+        (
             "released > now() - 7",
             "- does not go between a time and a number in filter; write a length of time as interval '7 days' (column 12)",
         ),

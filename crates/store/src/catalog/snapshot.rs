@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_schema::{Field, Schema as ArrowSchema, SchemaRef};
+use arrow_schema::{Field, FieldRef, Schema as ArrowSchema, SchemaRef};
 use tastemaker_expr::{Column, Expr, Schema, arrow_type};
 use tastemaker_types::{AttributeSchema, AttributeType, Attributes, Timestamp, Value};
 
@@ -196,22 +196,18 @@ impl CatalogSnapshot {
 
     /// As [`CatalogSnapshot::gather`], only the attributes at these places of the declaration; others are left out.
     pub fn gather_columns(&self, rows: &[u32], columns: &[usize]) -> RecordBatch {
-        let fields = self.shared.attributes.fields();
-        let arrays: Vec<(usize, ArrayRef)> = columns
+        let declared = self.shared.attributes.fields();
+        let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = columns
             .iter()
-            .filter_map(|index| fields.get(*index).map(|(_, declared)| (*index, *declared)))
-            .map(|(index, declared)| (index, gather::gather(&self.chunks, rows, index, declared)))
-            .collect();
-        let schema = if arrays.len() == fields.len() && arrays.iter().enumerate().all(|(at, (index, _))| at == *index) {
-            Arc::clone(&self.shared.arrow)
-        } else {
-            let field = |(index, _): &(usize, ArrayRef)| Arc::clone(&self.shared.arrow.fields()[*index]);
-            Arc::new(ArrowSchema::new(arrays.iter().map(field).collect::<Vec<_>>()))
-        };
+            .filter_map(|index| {
+                let field = self.shared.arrow.fields().get(*index)?;
+                let array = gather::gather(&self.chunks, rows, *index, declared.get(*index)?.1);
+                Some((Arc::clone(field), array))
+            })
+            .unzip();
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let arrays = arrays.into_iter().map(|(_, array)| array).collect();
-        // The arrays are made from the schema, so they fit it.
-        RecordBatch::try_new_with_options(schema, arrays, &options)
+        // The arrays are made after the fields, so they fit.
+        RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)
             .unwrap_or_else(|_| RecordBatch::new_empty(Arc::new(ArrowSchema::empty())))
     }
 
