@@ -63,7 +63,7 @@ pub enum SetupError {
         /// Which setting.
         key: &'static str,
         /// What is wrong with it.
-        source: ExprError,
+        source: Box<ExprError>,
     },
     /// The boost is no number.
     #[error(

@@ -71,11 +71,11 @@ impl Recommender {
         let now = Timestamp::now();
         if let Some(text) = &config.eligibility {
             let compiled = expressions.condition(text, &BTreeMap::new(), now);
-            compiled.map_err(|source| SetupError::Expression { key: "eligibility", source })?;
+            compiled.map_err(|error| SetupError::Expression { key: "eligibility", source: Box::new(error) })?;
         }
         if let Some(text) = &config.boost {
-            let boost =
-                expressions.value(text, now).map_err(|source| SetupError::Expression { key: "boost", source })?;
+            let compiled = expressions.value(text, now);
+            let boost = compiled.map_err(|error| SetupError::Expression { key: "boost", source: Box::new(error) })?;
             if let Some(kind) = boost.kind().filter(|kind| *kind != Kind::Number) {
                 return Err(SetupError::Boost { found: kind.to_string() });
             }
