@@ -1,4 +1,5 @@
 //! The state that serves, record by record.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
