@@ -1,4 +1,5 @@
 //! A running server and new generations: picked up under load, refused when corrupt, promoted and rolled back.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -107,7 +108,9 @@ async fn a_click_changes_the_next_answer_of_a_trained_model() {
 }
 
 /// Ways to break a generation, each on the folder of a good one.
-fn corruptions() -> Vec<(&'static str, fn(&Path))> {
+type Damage = fn(&Path);
+
+fn corruptions() -> Vec<(&'static str, Damage)> {
     fn edit(path: PathBuf, change: impl Fn(&mut Vec<u8>)) {
         let mut bytes = std::fs::read(&path).unwrap();
         change(&mut bytes);

@@ -1,4 +1,5 @@
 //! What is wrong is answered with problem details: one shape, the right status, and what to do.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Recommendations, health, metrics and documentation over real HTTP.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 

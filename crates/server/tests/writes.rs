@@ -1,4 +1,5 @@
 //! Events, items and users over real HTTP: what goes in, what is refused, what is there afterwards and after a restart.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -86,7 +86,7 @@ pub(crate) async fn send_items(client: &Client, count: usize) {
     let item = |n: usize| {
         let category = ["books", "games", "music", "films", "tools"][n % 5];
         json!({"id": format!("i{n}"), "attributes": {
-            "title": format!("Item {n}"), "category": category, "price": n as f64, "available": n % 2 == 0}})
+            "title": format!("Item {n}"), "category": category, "price": n as f64, "available": n.is_multiple_of(2)}})
     };
     let items: Vec<Value> = (0..count).map(item).collect();
     for chunk in items.chunks(1_000) {
