@@ -146,7 +146,8 @@ fn filtered(
 /// The `wanted` items whose tastes come next after the query's own, or end before it.
 fn by_taste(members: &[Vec<u32>], rows: usize, taste: usize, near: bool, wanted: usize) -> Bitmap {
     let tastes = members.len();
-    let order = (0..tastes).map(|step| if near { (taste + step) % tastes } else { (taste + tastes - 1 - step) % tastes });
+    let order =
+        (0..tastes).map(|step| if near { (taste + step) % tastes } else { (taste + tastes - 1 - step) % tastes });
     Bitmap::from_rows(rows, order.flat_map(|of| &members[of]).copied().take(wanted))
 }
 
