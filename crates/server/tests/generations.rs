@@ -107,9 +107,9 @@ async fn a_click_changes_the_next_answer_of_a_trained_model() {
     server.stop().await;
 }
 
-/// Ways to break a generation, each on the folder of a good one.
 type Damage = fn(&Path);
 
+/// Ways to break a generation, each on the folder of a good one.
 fn corruptions() -> Vec<(&'static str, Damage)> {
     fn edit(path: PathBuf, change: impl Fn(&mut Vec<u8>)) {
         let mut bytes = std::fs::read(&path).unwrap();
