@@ -58,7 +58,7 @@ def main():
         again = run([example, "speed", directory, "--recall", str(args.recall)])
         for search in ("top_10", "top_500"):
             ours[search] = max(ours[search], again[search], key=lambda timed: timed["queries_per_second"])
-        filters = run([example, "filters", directory, "--recall", str(args.recall)])
+        filters = run([example, "filters", directory])
     results = {
         "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
         "data": {"items": args.items, "queries": args.queries, "dim": args.dim, "recall_target": args.recall},
