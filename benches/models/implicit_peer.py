@@ -20,8 +20,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # rank: implicit's best settings, and ours
 SETTINGS = {
-    64: ({"alpha": 40.0, "regularization": 30.0, "iterations": 12}, ["iterations=4", "alpha=0.01", "lambda=0.003", "nu=1"]),
-    256: ({"alpha": 30.0, "regularization": 10.0, "iterations": 12}, ["iterations=6", "alpha=0.02", "lambda=0.003", "nu=1"]),
+    64: ({"alpha": 40.0, "regularization": 30.0, "iterations": 12}, ["iterations=3", "alpha=0.01", "lambda=0.003", "nu=1"]),
+    256: ({"alpha": 30.0, "regularization": 10.0, "iterations": 12}, ["iterations=4", "alpha=0.02", "lambda=0.003", "nu=1"]),
 }
 
 

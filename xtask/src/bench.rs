@@ -58,9 +58,9 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
 
 /// The documented settings: a model, and what it is to reach is in docs/models.md.
 const GOWALLA: [&[&str]; 3] = [
-    &["model=als", "rank=64", "iterations=4", "alpha=0.01", "lambda=0.003", "nu=1"],
-    &["model=als", "rank=256", "iterations=6", "alpha=0.02", "lambda=0.003", "nu=1"],
-    &["model=svd", "rank=512"],
+    &["model=als", "rank=64", "iterations=3", "alpha=0.01", "lambda=0.003", "nu=1"],
+    &["model=als", "rank=256", "iterations=4", "alpha=0.02", "lambda=0.003", "nu=1"],
+    &["model=svd", "rank=512", "iterations=5"],
 ];
 
 fn gowalla(settings: &[&str]) -> anyhow::Result<()> {

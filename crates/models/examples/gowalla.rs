@@ -4,6 +4,7 @@
 //!
 //! Arguments are `key=value`: `model` (als, svd), `rank`, `iterations`, `alpha` (unobserved weight), `lambda`, `nu`,
 //! `q` (item exponent of the SVD), `oversampling`, `seed`, `threads`, `solver` (auto, exact, primal, dual, blocks),
+//! `init` (length of the starting vectors),
 //! `split` (`test`, or `holdout`: a fifth of each user's training items is held out, for tuning), `evaluate` (`end`,
 //! or `every` iteration), `sample` (every n-th user is evaluated, for tuning), `json` (`true`: one JSON object a line). Times leave out loading and evaluation.
 

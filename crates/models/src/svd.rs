@@ -45,7 +45,7 @@ pub struct NormalizedSvd {
 
 impl Default for NormalizedSvd {
     fn default() -> Self {
-        Self { rank: 256, item_exponent: 0.4, oversampling: 64, iterations: 8, seed: 1, threads: 0 }
+        Self { rank: 256, item_exponent: 0.4, oversampling: 64, iterations: 5, seed: 1, threads: 0 }
     }
 }
 
@@ -58,19 +58,27 @@ impl NormalizedSvd {
         check_setting("iterations", self.iterations, self.iterations >= 1, "at least 1")?;
         check_setting("threads", self.threads, self.threads <= 1024, "at most 1024")
     }
+}
 
-    /// Items × directions of standard normals, one generator per row.
-    fn start(&self, items: usize, width: usize) -> Matrix {
-        let mut basis = Matrix::zeros(items, width);
-        basis.as_mut_slice().par_chunks_mut(width).enumerate().for_each(|(row, values)| {
-            let mut seed = [0u8; 32];
-            seed[..8].copy_from_slice(&self.seed.to_le_bytes());
-            seed[8..16].copy_from_slice(&(row as u64).to_le_bytes());
-            let mut rng = rand::rngs::StdRng::from_seed(seed);
-            values.iter_mut().for_each(|v| *v = StandardNormal.sample(&mut rng));
-        });
-        basis
-    }
+/// Users × rank: the image of a random subspace after one power step of R̃ with q = ½, its columns near the leading
+/// left singular vectors, each scaled by about its singular value. What ALS starts from.
+pub(crate) fn sketch(data: &Interactions, rank: usize, seed: u64) -> Result<Matrix, ModelError> {
+    let operator = Operator::new(data, 0.5);
+    let basis = orthonormal(operator.apply_transposed(&normals(data.users(), rank, seed)))?;
+    Ok(operator.apply(&basis))
+}
+
+/// Standard normals, one generator per row.
+fn normals(rows: usize, width: usize, seed: u64) -> Matrix {
+    let mut basis = Matrix::zeros(rows, width);
+    basis.as_mut_slice().par_chunks_mut(width).enumerate().for_each(|(row, values)| {
+        let mut bytes = [0u8; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&(row as u64).to_le_bytes());
+        let mut rng = rand::rngs::StdRng::from_seed(bytes);
+        values.iter_mut().for_each(|v| *v = StandardNormal.sample(&mut rng));
+    });
+    basis
 }
 
 impl Factorizer for NormalizedSvd {
@@ -89,12 +97,8 @@ impl Factorizer for NormalizedSvd {
         let mut outside = Duration::ZERO;
         let q = f64::from(self.item_exponent);
         let item_degrees = data.by_item().weighted_degrees();
-        let operator = Operator {
-            data,
-            user_scales: powers(&data.by_user().weighted_degrees(), -0.5),
-            item_scales: powers(&item_degrees, -q),
-        };
-        let mut basis = workers.run(|| self.start(data.items(), self.rank + self.oversampling));
+        let operator = Operator::new(data, q);
+        let mut basis = workers.run(|| normals(data.items(), self.rank + self.oversampling, self.seed));
         for iteration in 1..=self.iterations {
             basis = workers.run(|| {
                 let image = operator.apply(&basis);
@@ -143,7 +147,15 @@ struct Operator<'a> {
     item_scales: Vec<f32>,
 }
 
-impl Operator<'_> {
+impl<'a> Operator<'a> {
+    fn new(data: &'a Interactions, q: f64) -> Self {
+        Self {
+            data,
+            user_scales: powers(&data.by_user().weighted_degrees(), -0.5),
+            item_scales: powers(&data.by_item().weighted_degrees(), -q),
+        }
+    }
+
     fn apply(&self, x: &Matrix) -> Matrix {
         sparse_product(self.data.by_user(), &self.user_scales, &self.item_scales, x)
     }

@@ -13,8 +13,6 @@ pub(crate) mod ridge;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
-use rand_distr::{Distribution, Normal};
 use rayon::prelude::*;
 
 use crate::encoder::QueryEncoder;
@@ -23,14 +21,13 @@ use crate::factorizer::{Factorization, Factorizer, Factors, Progress, Workers};
 use crate::gram::{multiply_rows, rotate_into_eigenbasis};
 use crate::interactions::{Csr, Interactions};
 use crate::matrix::Matrix;
+use crate::svd::sketch;
 use ridge::{History, Method, Ridge, Workspace};
 
 pub use ridge::Solver;
 
 /// Largest accepted rank, of either factoriser.
 pub const MAX_RANK: usize = 4096;
-/// Rows whose random start comes from one generator.
-const INIT_BLOCK: usize = 4096;
 /// Pieces of equal cost that a half-iteration is cut into.
 const PIECES: u64 = 512;
 
@@ -48,9 +45,9 @@ pub struct Als {
     pub regularization: f32,
     /// ν: 0 regularises all rows alike, 1 in proportion to their weight in the objective.
     pub regularization_exponent: f32,
-    /// Standard deviation of the random start, before division by √rank.
+    /// Root-mean-square length of the first user factors.
     pub init_scale: f32,
-    /// Seed of the random start.
+    /// Seed of the start.
     pub seed: u64,
     /// Threads; 0 uses the pool the caller runs in.
     pub threads: usize,
@@ -66,7 +63,7 @@ impl Default for Als {
             unobserved_weight: 0.01,
             regularization: 0.006,
             regularization_exponent: 1.0,
-            init_scale: 0.1,
+            init_scale: 1.0,
             seed: 1,
             threads: 0,
             solver: Solver::Auto,
@@ -91,19 +88,15 @@ impl Als {
         check_setting("threads", threads, threads <= 1024, "at most 1024")
     }
 
-    fn start(&self, users: usize) -> Matrix {
-        let mut factors = Matrix::zeros(users, self.rank);
-        let deviation = self.init_scale / (self.rank as f32).sqrt();
-        if let Ok(normal) = Normal::new(0.0f32, deviation) {
-            factors.as_mut_slice().par_chunks_mut(INIT_BLOCK * self.rank).enumerate().for_each(|(block, values)| {
-                let mut seed = [0u8; 32];
-                seed[..8].copy_from_slice(&self.seed.to_le_bytes());
-                seed[8..16].copy_from_slice(&(block as u64).to_le_bytes());
-                let mut rng = rand::rngs::StdRng::from_seed(seed);
-                values.iter_mut().for_each(|v| *v = normal.sample(&mut rng));
-            });
-        }
-        factors
+    /// The first user factors, with rows of root-mean-square length `init_scale`: one power step of a degree-normalised
+    /// randomised SVD. Near the leading subspace for the price of two sparse products, it saves more than a whole
+    /// iteration over independent normals, and ranks better when the alternation is stopped early.
+    fn start(&self, data: &Interactions) -> Result<Matrix, ModelError> {
+        let mut factors = sketch(data, self.rank, self.seed)?;
+        let energy: f64 = factors.as_slice().iter().map(|v| f64::from(*v).powi(2)).sum();
+        let scale = f64::from(self.init_scale) * (data.users() as f64 / energy.max(f64::MIN_POSITIVE)).sqrt();
+        factors.as_mut_slice().par_iter_mut().for_each(|v| *v *= scale as f32);
+        Ok(factors)
     }
 
     fn penalty(&self, fixed_rows: usize) -> Penalty {
@@ -152,7 +145,7 @@ impl Factorizer for Als {
         let workers = Workers::new(self.threads)?;
         let started = Instant::now();
         let mut outside = Duration::ZERO;
-        let mut users = workers.run(|| self.start(data.users()));
+        let mut users = workers.run(|| self.start(data))?;
         let mut items = Matrix::zeros(data.items(), self.rank);
         let mut energies = Vec::new();
         let for_items = HalfStep { side: Side::Item, rows: data.by_item(), penalty: self.penalty(data.users()) };

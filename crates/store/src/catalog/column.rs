@@ -1,7 +1,6 @@
 //! Writing a column of a chunk anew: the old values with some cells replaced and rows added at the end.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
@@ -12,6 +11,7 @@ use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
 use tastemaker_types::AttributeType;
 
 use super::cell::Cell;
+use super::dictionary::Dictionary;
 
 /// Cells by their place in the chunk, in order, each place at most once.
 type Cells<'a> = [(usize, &'a Cell<'a>)];
@@ -173,25 +173,20 @@ fn shrunk(texts: &StringArray) -> StringArray {
 /// Each distinct tag once, in the order of first use; a dictionary that has come to hold more unused than used tags is
 /// made anew.
 fn tags(old: Option<&DictionaryArray<Int32Type>>, rows: usize, cells: &Cells<'_>) -> DictionaryArray<Int32Type> {
-    let mut dictionary: Vec<&str> = Vec::new();
-    let mut key_of: HashMap<&str, i32> = HashMap::new();
+    let mut dictionary = Dictionary::default();
     if let Some(values) = old.and_then(|old| old.values().as_string_opt::<i32>()) {
-        for index in 0..values.len() {
-            key_of.insert(values.value(index), index as i32);
-            dictionary.push(values.value(index));
-        }
+        // In their order, so that the keys of rows that stay are right.
+        (0..values.len()).for_each(|key| _ = dictionary.key(values.value(key)));
     }
     let mut keys: Vec<Option<i32>> = Vec::with_capacity(rows);
     merge(rows, cells, |row, cell| {
         keys.push(match cell {
-            Some(Cell::Text(text)) => Some(*key_of.entry(text.as_ref()).or_insert_with(|| {
-                dictionary.push(text);
-                (dictionary.len() - 1) as i32
-            })),
+            Some(Cell::Text(text)) => Some(dictionary.key(text)),
             Some(_) => None,
             None => old.filter(|old| row < old.len() && old.is_valid(row)).map(|old| old.keys().value(row)),
         });
     });
+    let mut dictionary = dictionary.into_tags();
     compact(&mut dictionary, &mut keys);
     let values = shrunk(&StringArray::from_iter_values(&dictionary));
     DictionaryArray::new(Int32Array::from(keys), Arc::new(values))

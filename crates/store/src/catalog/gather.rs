@@ -1,6 +1,5 @@
 //! Attributes of chosen rows, from wherever they stand, as one batch: what hydrates, filters and scores candidates.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{BooleanBuilder, ListBuilder, StringBuilder};
@@ -12,6 +11,7 @@ use tastemaker_types::AttributeType;
 
 use super::chunk::{Chunk, place};
 use super::column::{tag_at, tags_at};
+use super::dictionary::Dictionary;
 
 /// One column of `rows`, in their order; a row that does not exist is NULL.
 pub(super) fn gather(chunks: &[Arc<Chunk>], rows: &[u32], index: usize, declared: AttributeType) -> ArrayRef {
@@ -80,26 +80,13 @@ impl<'a> Source<'a> {
 
     /// Dictionaries are per chunk, so the tags of the rows get one of their own.
     fn tags(&self) -> ArrayRef {
-        let mut dictionary: Vec<&'a str> = Vec::new();
-        let mut key_of: HashMap<&'a str, i32> = HashMap::new();
-        let mut last: Option<(&'a str, i32)> = None;
-        let keys: Int32Array = self
-            .places()
-            .map(|found| {
-                let (column, offset) = found?;
-                let tag = tag_at(column.as_dictionary_opt::<Int32Type>()?, offset)?;
-                if let Some((_, key)) = last.filter(|(text, _)| *text == tag) {
-                    return Some(key);
-                }
-                let key = *key_of.entry(tag).or_insert_with(|| {
-                    dictionary.push(tag);
-                    (dictionary.len() - 1) as i32
-                });
-                last = Some((tag, key));
-                Some(key)
-            })
-            .collect();
-        Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from_iter_values(dictionary))))
+        // Found first and told apart afterwards: the first loop does nothing but wait for memory, row by row
+        // independently, so the waits overlap.
+        let tag = |(column, offset): (&'a ArrayRef, usize)| tag_at(column.as_dictionary_opt::<Int32Type>()?, offset);
+        let tags: Vec<Option<&'a str>> = self.places().map(|found| found.and_then(tag)).collect();
+        let mut dictionary = Dictionary::default();
+        let keys: Int32Array = tags.into_iter().map(|tag| tag.map(|tag| dictionary.key(tag))).collect();
+        Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from_iter_values(dictionary.into_tags()))))
     }
 
     fn lists(&self) -> ArrayRef {

@@ -10,6 +10,7 @@ mod cell;
 mod change;
 mod chunk;
 mod column;
+mod dictionary;
 mod filter;
 mod gather;
 mod snapshot;
