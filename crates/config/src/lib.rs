@@ -64,11 +64,11 @@ pub struct Config {
 pub const TEMPLATE: &str = include_str!("template.toml");
 
 impl Config {
-    /// A SHA-256 in hexadecimal over what a trained generation depends on: the meaning of events, the model, and what is
-    /// held out. The same settings give the same hash, whatever file they came from.
+    /// A SHA-256 in hexadecimal over what a trained generation depends on: the meaning of events, the model, and what it
+    /// is measured on. The same settings give the same hash, whatever file they came from.
     pub fn config_hash(&self) -> String {
         let TrainingConfig { holdout, .. } = self.training;
-        let text = to_value(&(&self.events, &self.embeddings, holdout)).to_string();
+        let text = to_value(&(&self.events, &self.embeddings, holdout, self.recommend.exclude_seen)).to_string();
         server::hex(&Sha256::digest(text.as_bytes()))
     }
 }

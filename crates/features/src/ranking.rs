@@ -9,17 +9,19 @@ use crate::popularity::PopularityRead;
 /// Rows that each ranking lists. A filter that lets too few of them pass is served by [`Rankings::most_popular`] over what it does let pass.
 pub const LISTED: usize = 16_384;
 
+/// What liking since ever counts beside liking in the window: little while there is much of the latter, and everything where
+/// nothing is in the window, so that an old catalog has an order too.
+const LASTING: f32 = 0.01;
+
 /// Items ranked at one moment.
 #[derive(Debug, Default)]
 pub struct Rankings {
     at: Timestamp,
     rows: u32,
-    /// Sums of weights in the window and since ever, by row.
-    windowed: Vec<f32>,
-    total: Vec<f32>,
-    /// 1 / ln(1 + the largest sum), of the window if anything is in it, else since ever.
+    /// By row: the sum of weights in the window, and [`LASTING`] times that since ever.
+    weights: Vec<f32>,
+    /// 1 / ln(1 + the largest weight).
     scale: f32,
-    any_windowed: bool,
     popular: Vec<u32>,
     newest: Vec<(u32, Timestamp)>,
 }
@@ -33,16 +35,13 @@ impl Rankings {
         alive: impl Fn(u32) -> bool,
         first_seen: impl Fn(u32) -> Option<Timestamp>,
     ) -> Self {
-        let windowed = popularity.windowed();
-        let total = popularity.total;
-        let largest = |sums: &[f32]| sums.iter().copied().fold(0f32, f32::max);
-        let any_windowed = largest(&windowed) > 0.0;
-        let most = largest(if any_windowed { &windowed } else { &total });
+        let mut weights = popularity.windowed();
+        weights.iter_mut().zip(&popularity.total).for_each(|(weight, total)| *weight += LASTING * total);
+        let most = weights.iter().copied().fold(0f32, f32::max);
         let scale = if most > 0.0 { 1.0 / most.ln_1p() } else { 0.0 };
-        let mut rankings =
-            Self { at: now, rows, windowed, total, scale, any_windowed, popular: Vec::new(), newest: Vec::new() };
+        let mut rankings = Self { at: now, rows, weights, scale, popular: Vec::new(), newest: Vec::new() };
 
-        let liked = (0..rows).filter(|row| rankings.total_of(*row) > 0.0 && alive(*row));
+        let liked = (0..rows).filter(|row| rankings.weight(*row) > 0.0 && alive(*row));
         rankings.popular = rankings.most_popular(liked, LISTED);
 
         let seen = (0..rows).filter(|row| alive(*row)).filter_map(|row| Some((row, first_seen(row)?)));
@@ -61,7 +60,7 @@ impl Rankings {
         self.rows
     }
 
-    /// Liked rows, most popular first: by weight in the window, then since ever, then by row. At most [`LISTED`].
+    /// Liked rows, most popular first, then by row. At most [`LISTED`].
     pub fn popular(&self) -> &[u32] {
         &self.popular
     }
@@ -71,11 +70,10 @@ impl Rankings {
         &self.newest
     }
 
-    /// How popular a row is, from 0 (not at all) to 1 (the most popular one): `ln(1 + w) / ln(1 + w_max)` of the weight in the window, or of the
-    /// weight since ever while nothing is in the window.
+    /// How popular a row is, from 0 (never liked) to 1 (the most popular one): `ln(1 + w) / ln(1 + w_max)` with w the sum of
+    /// weights in the window and a hundredth of the sum since ever.
     pub fn popularity(&self, row: u32) -> f32 {
-        let weight = if self.any_windowed { self.windowed_of(row) } else { self.total_of(row) };
-        weight.max(0.0).ln_1p() * self.scale
+        self.weight(row).max(0.0).ln_1p() * self.scale
     }
 
     /// The first `limit` of these rows in the order of [`popular`](Self::popular).
@@ -84,17 +82,11 @@ impl Rankings {
     }
 
     fn order(&self, a: u32, b: u32) -> Ordering {
-        let key = |row| (self.windowed_of(row), self.total_of(row));
-        let ((a_windowed, a_total), (b_windowed, b_total)) = (key(a), key(b));
-        b_windowed.total_cmp(&a_windowed).then(b_total.total_cmp(&a_total)).then(a.cmp(&b))
+        self.weight(b).total_cmp(&self.weight(a)).then(a.cmp(&b))
     }
 
-    fn windowed_of(&self, row: u32) -> f32 {
-        self.windowed.get(row as usize).copied().unwrap_or(0.0)
-    }
-
-    fn total_of(&self, row: u32) -> f32 {
-        self.total.get(row as usize).copied().unwrap_or(0.0)
+    fn weight(&self, row: u32) -> f32 {
+        self.weights.get(row as usize).copied().unwrap_or(0.0)
     }
 }
 
@@ -167,7 +159,8 @@ mod tests {
         let later = rankings(&old_hit, 102, |_| true);
         assert_eq!(later.popular(), [2, 1, 0]);
         assert_eq!(later.popularity(2), 1.0);
-        assert_eq!(later.popularity(0), 0.0);
+        assert!(later.popularity(0) > 0.0, "what was liked long ago comes before what never was");
+        assert!(later.popularity(0) < later.popularity(1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The positive events of the log, with ids interned to dense numbers: what every model and metric starts from. An
 //! event takes 20 bytes, so 100 million fit in two gigabytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use indexmap::IndexSet;
@@ -58,7 +58,7 @@ impl Columns {
     }
 }
 
-/// The positive events of a log, without those of users and items that were deleted after them.
+/// The positive events of a log, without those of deleted items, and of users that were deleted after them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Dataset {
     users: Ids,
@@ -140,13 +140,14 @@ impl Dataset {
     }
 }
 
-/// Reading in progress: rows are given out as ids come, and deletions mark where the events of a row end to count.
+/// Reading in progress: rows are given out as ids come. A deleted user is forgotten: what came before does not count. A
+/// deleted item is out of the catalog, and back with its history when it is upserted again, as in serving.
 #[derive(Default)]
 struct Reading {
     data: Dataset,
-    /// Events of a deleted user (or item) count from this place in the columns on.
+    /// Events of a deleted user count from this place in the columns on.
     users_count_from: HashMap<u32, usize>,
-    items_count_from: HashMap<u32, usize>,
+    items_gone: HashSet<u32>,
 }
 
 impl Reading {
@@ -168,26 +169,31 @@ impl Reading {
             }
             Record::ItemDelete { id, .. } => {
                 if let Some(item) = data.items.get_index_of(id.as_str()) {
-                    self.items_count_from.insert(item as u32, data.events.times.len());
+                    self.items_gone.insert(item as u32);
                 }
             }
-            Record::ItemUpsert(_) | Record::UserUpsert(_) | Record::Served(_) => {}
+            Record::ItemUpsert(upsert) => {
+                if let Some(item) = data.items.get_index_of(upsert.id.as_str()) {
+                    self.items_gone.remove(&(item as u32));
+                }
+            }
+            Record::UserUpsert(_) | Record::Served(_) => {}
         }
         Ok(())
     }
 
     /// Leaves out what was deleted, and the ids that have no event left.
     fn finish(self) -> Dataset {
-        if self.users_count_from.is_empty() && self.items_count_from.is_empty() {
+        if self.users_count_from.is_empty() && self.items_gone.is_empty() {
             return self.data;
         }
-        let counts = |from: &HashMap<u32, usize>, row: u32, at: usize| from.get(&row).is_none_or(|from| at >= *from);
+        let counts = |user: u32, at: usize| self.users_count_from.get(&user).is_none_or(|from| at >= *from);
         let mut kept = Dataset { log_position: self.data.log_position, ..Dataset::default() };
         let mut users = Renumbering::new(self.data.users);
         let mut items = Renumbering::new(self.data.items);
         for at in 0..self.data.events.times.len() {
             let event = self.data.events.get(at);
-            if counts(&self.users_count_from, event.user, at) && counts(&self.items_count_from, event.item, at) {
+            if counts(event.user, at) && !self.items_gone.contains(&event.item) {
                 let (user, item) = (users.take(event.user, &mut kept.users), items.take(event.item, &mut kept.items));
                 kept.events.push(Positive { user, item, ..event });
             }
@@ -267,20 +273,22 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_was_deleted_is_forgotten_and_what_came_after_counts() {
+    fn deleted_users_are_forgotten_and_deleted_items_come_back_with_their_history() {
         let at = Timestamp::EPOCH;
         let data = read(vec![
             event("click", "u", "a", 1),
             event("click", "u", "b", 2),
             event("click", "gone", "b", 3),
             event("click", "gone", "only liked by the forgotten", 4),
+            event("click", "v", "back", 5),
             event("click", "v", "sold out", 5),
             Record::UserDelete { id: "gone".into(), timestamp: at },
             Record::UserDelete { id: "u".into(), timestamp: at },
             Record::UserDelete { id: "stranger".into(), timestamp: at },
             Record::ItemDelete { id: "sold out".into(), timestamp: at },
+            Record::ItemDelete { id: "back".into(), timestamp: at },
             Record::ItemUpsert(EntityUpsert {
-                id: "sold out".into(),
+                id: "back".into(),
                 attributes: Default::default(),
                 mode: UpsertMode::Replace,
                 timestamp: at,
@@ -291,11 +299,7 @@ pub(crate) mod tests {
         ]);
         assert_eq!(
             plain(&data),
-            [
-                ("u".into(), "c".into(), 6, 1.0),
-                ("v".into(), "b".into(), 7, 1.0),
-                ("v".into(), "sold out".into(), 8, 1.0),
-            ]
+            [("v".into(), "back".into(), 5, 1.0), ("u".into(), "c".into(), 6, 1.0), ("v".into(), "b".into(), 7, 1.0),]
         );
         assert_eq!((data.users().len(), data.items().len()), (2, 3));
     }

@@ -1,5 +1,5 @@
 //! Measuring a model on held-out events, as it would serve: the user's vector is folded in from their latest events, items
-//! they know are left out, and all others compete. The baseline ranks items by the number of users who liked them.
+//! they know are left out unless serving recommends them again, and all others compete. The baseline ranks items by the number of users who liked them.
 
 use std::cmp::Reverse;
 
@@ -32,7 +32,7 @@ pub(crate) fn rank_by_model(
     let fold_in = |history: &Vec<(u32, f32)>| model.encoder.user_vector(&model.item_factors, history);
     let vectors: Vec<Vec<f32>> = histories.par_iter().map(fold_in).collect::<Result<_, _>>()?;
     let vectors = Matrix::from_vec(users.len(), model.item_factors.cols(), vectors.concat())?;
-    let mut rankings = top_items(&vectors, &model.item_factors, |user| &users[user].known, k)?;
+    let mut rankings = top_items(&vectors, &model.item_factors, |user| &users[user].excluded, k)?;
     let popular = rank_by_popularity(learned, users, k);
     for ((ranking, history), popular) in rankings.iter_mut().zip(&histories).zip(popular) {
         if history.is_empty() {
@@ -48,7 +48,7 @@ pub(crate) fn rank_by_popularity(learned: &Interactions, users: &[TestUser], k: 
     let mut popular: Vec<u32> = (0..learned.items() as u32).filter(|item| degree(*item) > 0).collect();
     popular.sort_by_key(|item| (Reverse(degree(*item)), *item));
     let rank = |user: &TestUser| {
-        popular.iter().copied().filter(|item| user.known.binary_search(item).is_err()).take(k).collect()
+        popular.iter().copied().filter(|item| user.excluded.binary_search(item).is_err()).take(k).collect()
     };
     users.par_iter().map(rank).collect()
 }
@@ -89,7 +89,7 @@ mod tests {
             [(0, 1, 9.0), (0, 2, 1.0), (1, 2, 1.0), (1, 1, 1.0), (2, 2, 1.0), (2, 0, 50.0)],
         )
         .unwrap();
-        let user = |known: &[u32]| TestUser { user: 0, history: vec![], known: known.to_vec(), relevant: vec![3] };
+        let user = |known: &[u32]| TestUser { user: 0, history: vec![], excluded: known.to_vec(), relevant: vec![3] };
         let rankings = rank_by_popularity(&learned, &[user(&[]), user(&[2])], 2);
         assert_eq!(rankings, [vec![2, 1], vec![1, 0]], "weights do not count, and item 3 was never liked");
         let metrics = summarize(&rankings, &[user(&[]), user(&[2])], &learned, &Matrix::zeros(4, 1), 2);

@@ -17,7 +17,7 @@ pub use dataset::{Dataset, Ids, Positive};
 pub use embeddings::{ExportedEmbeddings, export_embeddings};
 pub use error::TrainingError;
 pub use promotion::Verdict;
-pub use split::{TestUser, TimeSplit};
+pub use split::{Repeats, TestUser, TimeSplit};
 pub use train::{Evaluated, TrainOptions, Trained, evaluate, train};
 
 /// Which of several fits is running.

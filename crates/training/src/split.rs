@@ -6,6 +6,7 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+use tastemaker_config::ExcludeSeen;
 use tastemaker_types::Timestamp;
 
 use crate::{Dataset, Positive, TrainingError};
@@ -17,22 +18,44 @@ pub struct TestUser {
     pub user: u32,
     /// Events up to that moment, oldest first: item row and weight; never empty.
     pub history: Vec<(u32, f32)>,
-    /// Distinct items of the history, in ascending order.
-    pub known: Vec<u32>,
-    /// Distinct items of later events that are not known, in ascending order; never empty.
+    /// What may not be recommended, in ascending order: the distinct items of the history, unless items are recommended
+    /// again.
+    pub excluded: Vec<u32>,
+    /// Distinct items of later events that are not excluded, in ascending order; never empty.
     pub relevant: Vec<u32>,
+}
+
+/// Whether users are recommended what they already know, as serving is set to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// Only items that are new to the user are recommended and asked for.
+    Excluded,
+    /// All items compete: what is bought again and again, such as groceries.
+    Allowed,
+}
+
+impl From<ExcludeSeen> for Repeats {
+    fn from(exclude: ExcludeSeen) -> Self {
+        match exclude {
+            ExcludeSeen::None => Self::Allowed,
+            ExcludeSeen::Positive | ExcludeSeen::All => Self::Excluded,
+        }
+    }
 }
 
 impl TestUser {
     /// From the history, oldest first, and the items of later events.
-    pub(crate) fn new(user: u32, history: Vec<(u32, f32)>, mut later: Vec<u32>) -> Self {
-        let mut known: Vec<u32> = history.iter().map(|(item, _)| *item).collect();
-        known.sort_unstable();
-        known.dedup();
-        later.retain(|item| known.binary_search(item).is_err());
+    pub(crate) fn new(user: u32, history: Vec<(u32, f32)>, mut later: Vec<u32>, repeats: Repeats) -> Self {
+        let mut excluded: Vec<u32> = match repeats {
+            Repeats::Excluded => history.iter().map(|(item, _)| *item).collect(),
+            Repeats::Allowed => Vec::new(),
+        };
+        excluded.sort_unstable();
+        excluded.dedup();
+        later.retain(|item| excluded.binary_search(item).is_err());
         later.sort_unstable();
         later.dedup();
-        Self { user, history, known, relevant: later }
+        Self { user, history, excluded, relevant: later }
     }
 }
 
@@ -51,12 +74,18 @@ impl TimeSplit {
     ///
     /// # Errors
     /// Nothing would be left to learn from, or nobody to measure.
-    pub fn new(data: &Dataset, fraction: f64, max_users: usize, seed: u64) -> Result<Self, TrainingError> {
+    pub fn new(
+        data: &Dataset,
+        fraction: f64,
+        repeats: Repeats,
+        max_users: usize,
+        seed: u64,
+    ) -> Result<Self, TrainingError> {
         let cutoff = cutoff(data.times(), fraction).ok_or(TrainingError::NothingToHoldOut {
             events: data.len(),
             reason: "no event lies before the others in time",
         })?;
-        let users = test_users(data, cutoff, max_users, seed);
+        let users = test_users(data, cutoff, repeats, max_users, seed);
         if users.is_empty() {
             let reason = "no user goes on to items that are new to them";
             return Err(TrainingError::NothingToHoldOut { events: data.len(), reason });
@@ -75,7 +104,7 @@ fn cutoff(times: &[i64], fraction: f64) -> Option<Timestamp> {
     (cutoff > earliest).then(|| Timestamp::from_micros(cutoff))
 }
 
-fn test_users(data: &Dataset, cutoff: Timestamp, max_users: usize, seed: u64) -> Vec<TestUser> {
+fn test_users(data: &Dataset, cutoff: Timestamp, repeats: Repeats, max_users: usize, seed: u64) -> Vec<TestUser> {
     let mut goes_on = vec![false; data.users().len()];
     for event in data.events().filter(|event| event.time >= cutoff) {
         goes_on[event.user as usize] = true;
@@ -102,7 +131,7 @@ fn test_users(data: &Dataset, cutoff: Timestamp, max_users: usize, seed: u64) ->
         let before = events.partition_point(|event| event.time < cutoff);
         let (history, later) = events.split_at(before + (events.len() - before) / 2);
         let history = history.iter().map(|event| (event.item, event.weight)).collect();
-        TestUser::new(user, history, later.iter().map(|event| event.item).collect())
+        TestUser::new(user, history, later.iter().map(|event| event.item).collect(), repeats)
     };
     drawn
         .into_iter()
@@ -131,29 +160,35 @@ mod tests {
             event("click", "new", "c", 10),
             event("click", "once", "c", 10),
         ]);
-        let split = TimeSplit::new(&data, 0.7, 100, 1).unwrap();
+        let split = TimeSplit::new(&data, 0.7, Repeats::Excluded, 100, 1).unwrap();
         assert_eq!(split.cutoff, Timestamp::from_micros(8));
         // `stops` does nothing later, and of `once` nothing is known.
         let row = |item: &str| data.items().get_index_of(item).unwrap() as u32;
         let user = |id: &str, history: &[&str], later: &[&str]| {
             let history = history.iter().map(|item| (row(item), 1.0)).collect();
             let user = data.users().get_index_of(id).unwrap() as u32;
-            TestUser::new(user, history, later.iter().map(|item| row(item)).collect())
+            TestUser::new(user, history, later.iter().map(|item| row(item)).collect(), Repeats::Excluded)
         };
         assert_eq!(split.users, [user("u", &["a", "b", "a", "d"], &["c"]), user("new", &["a"], &["c"])]);
-        assert_eq!(split.users[0].known.len(), 3);
+        assert_eq!(split.users[0].excluded.len(), 3);
         assert_eq!(split.users[0].relevant, [row("c")]);
+
+        let again = TimeSplit::new(&data, 0.7, Repeats::Allowed, 100, 1).unwrap();
+        assert!(again.users[0].excluded.is_empty());
+        let mut relevant = [row("b"), row("c")];
+        relevant.sort_unstable();
+        assert_eq!(again.users[0].relevant, relevant, "what is bought again is asked for again");
     }
 
     #[test]
     fn a_split_that_leaves_nothing_says_why() {
         let same_time = read(vec![event("click", "u", "a", 1), event("click", "v", "b", 1)]);
-        let error = TimeSplit::new(&same_time, 0.5, 10, 1).unwrap_err().to_string();
+        let error = TimeSplit::new(&same_time, 0.5, Repeats::Excluded, 10, 1).unwrap_err().to_string();
         assert!(error.contains("no event lies before") && error.contains("--no-holdout"), "{error}");
         let strangers = read(vec![event("click", "u", "a", 1), event("click", "v", "b", 2)]);
-        let error = TimeSplit::new(&strangers, 0.5, 10, 1).unwrap_err().to_string();
+        let error = TimeSplit::new(&strangers, 0.5, Repeats::Excluded, 10, 1).unwrap_err().to_string();
         assert!(error.contains("new to them"), "{error}");
-        assert!(TimeSplit::new(&read(vec![]), 0.5, 10, 1).is_err());
+        assert!(TimeSplit::new(&read(vec![]), 0.5, Repeats::Excluded, 10, 1).is_err());
     }
 
     #[test]
@@ -165,7 +200,7 @@ mod tests {
         }
         let data = read(records);
         let users = |seed| {
-            let split = TimeSplit::new(&data, 0.5, 7, seed).unwrap();
+            let split = TimeSplit::new(&data, 0.5, Repeats::Excluded, 7, seed).unwrap();
             split.users.iter().map(|user| user.user).collect::<Vec<_>>()
         };
         assert_eq!(users(1).len(), 7);

@@ -8,7 +8,7 @@ use tastemaker_models::metrics::recall_at_k;
 use tastemaker_models::{EarlyStopping, Factors, Interactions, Matrix, ModelError, Side, top_items};
 use tastemaker_types::Timestamp;
 
-use crate::{Dataset, Fit, Step, TestUser, TrainingError, settings};
+use crate::{Dataset, Fit, Repeats, Step, TestUser, TrainingError, settings};
 
 /// The most users that are watched while fitting.
 const WATCHED_USERS: usize = 2_000;
@@ -24,7 +24,7 @@ pub(crate) fn iterations(
     if embeddings.early_stop_patience == 0 {
         return Ok(embeddings.iterations);
     }
-    let watch = Watch::new(data, cutoff, embeddings.validation_fraction)?;
+    let watch = Watch::new(data, cutoff, embeddings.validation_fraction, config.recommend.exclude_seen.into())?;
     if watch.users.is_empty() {
         return Ok(embeddings.iterations);
     }
@@ -68,7 +68,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(data: &Dataset, cutoff: Option<Timestamp>, fraction: f64) -> Result<Self, TrainingError> {
+    fn new(data: &Dataset, cutoff: Option<Timestamp>, fraction: f64, repeats: Repeats) -> Result<Self, TrainingError> {
         let mut order: Vec<(u32, i64, u32, f32)> = data
             .events()
             .filter(|event| cutoff.is_none_or(|cutoff| event.time < cutoff))
@@ -85,7 +85,7 @@ impl Watch {
             let (history, later) = run.split_at(run.len() - held.min(run.len() - 1));
             learned.extend(history.iter().map(|(user, _, item, weight)| (*user, *item, *weight)));
             let history = history.iter().map(|(_, _, item, weight)| (*item, *weight)).collect();
-            let user = TestUser::new(run[0].0, history, later.iter().map(|(_, _, item, _)| *item).collect());
+            let user = TestUser::new(run[0].0, history, later.iter().map(|(_, _, item, _)| *item).collect(), repeats);
             if !user.relevant.is_empty() {
                 users.push(user);
             }
@@ -99,7 +99,7 @@ impl Watch {
         let rows: Vec<f32> =
             self.users.iter().flat_map(|user| factors.users.row(user.user as usize)).copied().collect();
         let vectors = Matrix::from_vec(self.users.len(), factors.users.cols(), rows)?;
-        let rankings = top_items(&vectors, factors.items, |user| &self.users[user].known, k)?;
+        let rankings = top_items(&vectors, factors.items, |user| &self.users[user].excluded, k)?;
         let recalls = rankings.iter().zip(&self.users).map(|(ranking, user)| recall_at_k(ranking, &user.relevant, k));
         Ok(recalls.sum::<f64>() / self.users.len() as f64)
     }

@@ -181,7 +181,7 @@ fn hold_out(config: &Config, data: &Dataset, report: Report<'_>) -> Result<HeldO
     if holdout <= 0.0 {
         return Err(TrainingError::NothingToHoldOut { events: data.len(), reason: "training.holdout is 0" });
     }
-    let split = TimeSplit::new(data, holdout, MEASURED_USERS, embeddings.seed)?;
+    let split = TimeSplit::new(data, holdout, config.recommend.exclude_seen.into(), MEASURED_USERS, embeddings.seed)?;
     let iterations = stopping::iterations(config, data, Some(split.cutoff), report)?;
     let learned = data.interactions(|event| event.time < split.cutoff)?;
     let model = fit(embeddings, iterations, Fit::Holdout, &learned, report)?;

@@ -1,8 +1,14 @@
 //! API keys. The project file holds the SHA-256 of each key; a key that comes with a request is hashed and compared with
 //! all of them in constant time. A key that failed is never logged.
+//!
+//! Without keys only loopback is served, and only under a loopback name: a web page that points its own host name at
+//! 127.0.0.1 (DNS rebinding) is refused.
+
+use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -69,10 +75,29 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
     bearer.or_else(|| headers.get(KEY_HEADER).and_then(|v| v.to_str().ok())).filter(|key| !key.is_empty())
 }
 
-/// Checks a request against a scope; without configured keys everything is allowed (and only loopback is served).
-fn authorize(app: &App, headers: &HeaderMap, scope: Scope) -> Result<(), ApiError> {
+/// Whether a request names this machine as a loopback address or `localhost`. HTTP/1.0 need not name it.
+fn asks_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+    let authority = match (uri.authority(), headers.get(header::HOST)) {
+        (Some(authority), _) => Some(authority.clone()),
+        (None, None) => return true,
+        (None, Some(host)) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
+    };
+    let Some(authority) = authority else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Checks a request against a scope; without configured keys everything is allowed to whoever asks for loopback.
+fn authorize(app: &App, uri: &Uri, headers: &HeaderMap, scope: Scope) -> Result<(), ApiError> {
     if app.keys().0.is_empty() {
-        return Ok(());
+        if asks_loopback(uri, headers) {
+            return Ok(());
+        }
+        app.monitor().count(&metrics::AUTH_REFUSED, ["host"], 1);
+        let detail = "without API keys this server answers to localhost alone; to serve it under a name, make keys with \
+                      'tastemaker keys create'";
+        return Err(ApiError::new(ProblemKind::Forbidden, detail));
     }
     let refuse = |reason: &'static str, kind, detail: &str| {
         app.monitor().count(&metrics::AUTH_REFUSED, [reason], 1);
@@ -103,7 +128,7 @@ macro_rules! middleware {
         $(
             #[doc = $doc]
             pub(crate) async fn $name(State(app): State<App>, request: Request, next: Next) -> Response {
-                match authorize(&app, request.headers(), $scope) {
+                match authorize(&app, request.uri(), request.headers(), $scope) {
                     Ok(()) => next.run(request).await,
                     Err(error) => error.into_response(),
                 }
@@ -139,6 +164,24 @@ mod tests {
     fn a_broken_hash_is_refused_at_start() {
         let broken = ApiKey { hash: "xyz".to_owned(), ..key("a", "first") };
         assert!(Keys::new(&[broken]).is_err());
+    }
+
+    #[test]
+    fn a_strange_host_name_is_not_loopback() {
+        let asks = |host: &str| {
+            let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
+            asks_loopback(&Uri::from_static("/v1/users"), &headers)
+        };
+        for host in
+            ["localhost", "LOCALHOST:8080", "localhost.", "app.localhost:1", "127.0.0.1:80", "127.9.9.9", "[::1]:8"]
+        {
+            assert!(asks(host), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example:80", "10.0.0.1", "127.0.0.1.evil.example", "[::2]", ""] {
+            assert!(!asks(host), "{host}");
+        }
+        let http_2 = |uri| asks_loopback(&Uri::from_static(uri), &HeaderMap::new());
+        assert!(http_2("http://localhost:80/") && !http_2("http://evil.example/"));
     }
 
     #[test]
