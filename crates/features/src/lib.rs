@@ -2,11 +2,12 @@
 //! code live and in replay): what a user liked and met lately, and what everybody likes. [`OnlineState`] holds them for serving: one writer
 //! applies records in log order, any number of readers. Durability is the log's business, and item attributes are the catalog's.
 
-mod kernel;
+pub mod kernel;
 mod online;
 mod popularity;
 mod ranking;
 mod recent;
+mod tiling;
 mod users;
 
 pub use kernel::Aggregate;

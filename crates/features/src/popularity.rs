@@ -1,9 +1,5 @@
 //! How much each item is liked: the weights of positive events in a window that moves with the clock, and since ever.
-//!
-//! Time is cut into tiles of one *hop*, a 32nd of the window and at least a second: tile `i` holds the sums of the events in
-//! `[i·hop, (i+1)·hop)`, by the events' own timestamps. A read at `now` adds the tiles that overlap `[now − window, now]`: the tile
-//! in which the window begins counts whole (so the window is up to one hop longer), later tiles do not count until `now` reaches them, and in
-//! the tile of `now` everything counts. Reading an hour later needs no event for the old ones to go.
+//! Windows are tiled as [`crate::tiling`] says.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,18 +7,12 @@ use std::sync::Arc;
 use tastemaker_types::{Timestamp, Window};
 
 use crate::Aggregate;
-
-/// Tiles in one window.
-const TILES: i64 = 32;
-/// Tiles that are kept: a window and as much again, so that events with wrong clocks cannot fill memory. Beyond it the earliest go.
-const KEPT: usize = 2 * TILES as usize + 2;
-const SECOND: i64 = 1_000_000;
+use crate::tiling::{KEPT, Tiling};
 
 /// Popularity in a window of this length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Popularity {
-    window: i64,
-    hop: i64,
+    tiling: Tiling,
 }
 
 /// An item was liked.
@@ -56,17 +46,12 @@ pub struct PopularityRead {
 impl Popularity {
     /// Popularity in a window of this length; less than a second counts as one.
     pub fn new(window: Window) -> Self {
-        let window = window.as_micros().max(SECOND);
-        Self { window, hop: (window / TILES).max(SECOND) }
+        Self { tiling: Tiling::new(window) }
     }
 
     /// The length of a tile.
     pub fn hop(&self) -> Window {
-        Window::from_micros(self.hop)
-    }
-
-    fn tile(&self, at: i64) -> i64 {
-        at.div_euclid(self.hop)
+        Window::from_micros(self.tiling.hop())
     }
 }
 
@@ -83,7 +68,7 @@ impl Aggregate for Popularity {
         if let Some(total) = state.total.get_mut(row) {
             *total += input.weight;
         }
-        let tile = state.tiles.entry(self.tile(input.at.as_micros())).or_default();
+        let tile = state.tiles.entry(self.tiling.tile(input.at)).or_default();
         *Arc::make_mut(tile).entry(input.row).or_default() += input.weight;
         if state.tiles.len() > KEPT {
             state.tiles.pop_first();
@@ -91,9 +76,7 @@ impl Aggregate for Popularity {
     }
 
     fn read(&self, state: &PopularityState, now: Timestamp) -> PopularityRead {
-        let head = self.tile(now.as_micros());
-        let tail = self.tile(now.as_micros().saturating_sub(self.window));
-        let tiles = state.tiles.range(tail..=head).map(|(_, tile)| Arc::clone(tile)).collect();
+        let tiles = state.tiles.range(self.tiling.window(now)).map(|(_, tile)| Arc::clone(tile)).collect();
         PopularityRead { tiles, total: state.total.clone() }
     }
 }
@@ -118,6 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tiling::SECOND;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros(seconds * SECOND)

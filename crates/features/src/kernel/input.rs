@@ -1,0 +1,88 @@
+//! What goes into the kernel and what comes out.
+
+use std::borrow::Cow;
+
+use tastemaker_types::{MAX_ID_BYTES, Timestamp};
+
+/// The longest text value and group key, in bytes: those of an id.
+pub const MAX_TEXT_BYTES: usize = MAX_ID_BYTES;
+
+/// What one event says to one feature. The caller has evaluated the feature's filter, value and group expressions.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Input<'a> {
+    /// Which feature: the index of its definition.
+    pub feature: u16,
+    /// Its value.
+    pub value: InputValue<'a>,
+    /// Its group; NULL says nothing to a grouped feature, and a feature without groups does not look at it.
+    pub group: Option<&'a str>,
+    /// What it counts as in a [`Rate`](super::Operation::Rate); others do not look at it. An event that is both is two inputs.
+    pub role: Role,
+}
+
+/// The value of an [`Input`].
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum InputValue<'a> {
+    /// NULL: nothing, for an operation that needs a value.
+    #[default]
+    None,
+    /// A finite number.
+    Number(f64),
+    /// A text of at most [`MAX_TEXT_BYTES`].
+    Text(&'a str),
+}
+
+/// What an event is to a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// Adds to what is divided.
+    #[default]
+    Numerator,
+    /// Adds to what divides.
+    Denominator,
+}
+
+/// The value of a feature. The kernel makes numbers, texts and maps; the rest are values of features that are stored as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FeatureValue {
+    /// Finite.
+    Number(f64),
+    /// One text.
+    Text(String),
+    /// True or false.
+    Bool(bool),
+    /// An instant.
+    Time(Timestamp),
+    /// Texts, in the order that the operation says.
+    Texts(Vec<String>),
+    /// An embedding.
+    Vector(Vec<f32>),
+    /// Numbers by name: the groups of a grouped feature in the order of their names, or the values of a
+    /// [`TopK`](super::Operation::TopK), most frequent first and by name where counts are equal.
+    Map(Vec<(String, f64)>),
+}
+
+/// What becomes of an input.
+pub(super) enum Admission<'a> {
+    Taken(InputValue<'a>),
+    /// It says nothing.
+    Null,
+    /// It is not what the operation needs.
+    Refused,
+}
+
+impl<'a> InputValue<'a> {
+    /// The value as a name; NULL has none.
+    pub(super) fn name(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::None => None,
+            Self::Number(number) => Some(Cow::Owned(number.to_string())),
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+        }
+    }
+
+    /// Makes −0 to 0, so that equal numbers are the same bits in any order of arrival.
+    pub(super) fn normalised(self) -> Self {
+        if let Self::Number(number) = self { Self::Number(number + 0.0) } else { self }
+    }
+}
