@@ -4,6 +4,7 @@
 mod check;
 mod error;
 mod events;
+mod features;
 mod import;
 mod load;
 mod recommend;
@@ -14,13 +15,16 @@ mod size;
 mod training;
 mod tree;
 mod validate;
+mod validate_features;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use error::{ConfigError, Origin, Problem};
 pub use events::{EntityConfig, EventTypeConfig, EventTypes, IMPRESSION, UnknownEventType};
+pub use features::{AggregateKind, Entity, FeatureConfig, FeatureKind, FeatureViewConfig};
 pub use import::{EntityMapping, EventColumns, EventMapping, FileFormat, FileOptions, ImportConfig, TimestampUnit};
 pub use load::{ENV_PREFIX, FILE_NAME, InvalidOverride, LoadOptions, Loaded};
 pub use recommend::{DiversityConfig, ExcludeSeen, RecommendConfig, SourceConfig, SourcesConfig};
@@ -46,6 +50,12 @@ pub struct Config {
     /// What users do with items: names and what they mean. Left out: `impression`, `click`, `rating` (positive from 4
     /// on) and `purchase`.
     pub events: EventTypes,
+    /// Streaming and derived features.
+    pub features: Vec<FeatureConfig>,
+    /// Batch features: tables of one's own.
+    pub feature_views: Vec<FeatureViewConfig>,
+    /// Named lists of features, each `VIEW:FEATURE`, for clients that ask for a `feature_service`.
+    pub feature_services: IndexMap<String, Vec<String>>,
     /// The vectors of items and users.
     pub embeddings: EmbeddingsConfig,
     /// Training and evaluation.

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tastemaker_types::Window;
+use tastemaker_types::{AttributeType, Window};
 
 /// Which items a user has met are left out of their recommendations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +56,11 @@ pub struct RecommendConfig {
     pub diversity: DiversityConfig,
     /// The item attributes an answer carries. Left out: all.
     pub attributes: Option<Vec<String>>,
+    /// Parameters of a request that expressions of features may read as `context.NAME`, with their types.
+    pub context: IndexMap<String, AttributeType>,
+    /// The share of answers whose feature values are logged with them, for `tastemaker features validate`.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub log_features: f64,
 }
 
 impl Default for RecommendConfig {
@@ -76,6 +81,8 @@ impl Default for RecommendConfig {
             seen_length: 5_000,
             diversity: DiversityConfig::default(),
             attributes: None,
+            context: IndexMap::new(),
+            log_features: 0.01,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::error::Problem;
 use crate::tree::{Tree, join, join_index, lies_in};
 use crate::{ByteSize, Config, EntityConfig, EntityMapping, FileOptions, IMPRESSION};
 
-const MAX_NAME_BYTES: usize = 64;
+pub(crate) const MAX_NAME_BYTES: usize = 64;
 const MAX_ATTRIBUTES: usize = 256;
 const MAX_EVENT_TYPES: usize = 64;
 /// Names that the API gives to what is no attribute.
@@ -26,19 +26,20 @@ pub(crate) fn validate(config: &Config, tree: &Tree, problems: &mut Vec<Problem>
     rules.attributes("items.attributes", &config.items);
     rules.attributes("users.attributes", &config.users);
     rules.events(config);
+    rules.features(config);
     rules.recommend(config);
     rules.server(config);
     rules.import(config);
 }
 
-struct Rules<'a> {
+pub(crate) struct Rules<'a> {
     tree: &'a Tree,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Rules<'_> {
     /// Says that the value at `path` will not do, unless a worse thing has been said of it or of what it is in.
-    fn refuse(&mut self, path: &str, message: impl Into<String>) {
+    pub(crate) fn refuse(&mut self, path: &str, message: impl Into<String>) {
         if self.problems.iter().any(|known| known.key == path || lies_in(path, &known.key)) {
             return;
         }
@@ -51,7 +52,7 @@ impl Rules<'_> {
         (*given.unwrap_or(&paths[0])).to_owned()
     }
 
-    fn within<T: PartialOrd + std::fmt::Display>(&mut self, path: &str, value: T, least: T, most: T) {
+    pub(crate) fn within<T: PartialOrd + std::fmt::Display>(&mut self, path: &str, value: T, least: T, most: T) {
         if value < least || value > most {
             self.refuse(path, format!("{path} is {value}; allowed: {least} to {most}"));
         }

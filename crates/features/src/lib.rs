@@ -2,17 +2,25 @@
 //! code live and in replay): what a user liked and met lately, and what everybody likes. [`OnlineState`] holds them for serving: one writer
 //! applies records in log order, any number of readers. Durability is the log's business, and item attributes are the catalog's.
 
+mod columns;
+mod entity;
+mod fetch;
+mod items;
 pub mod kernel;
 mod online;
 mod popularity;
 mod ranking;
+mod read;
 mod recent;
+pub mod set;
 mod tiling;
 mod users;
 
+pub use fetch::FetchedItems;
 pub use kernel::Aggregate;
 pub use online::{EventMeaning, OnlineState, SeenBy, StateOptions};
 pub use popularity::{Like, Popularity, PopularityRead, PopularityState};
 pub use ranking::{LISTED, Rankings};
+pub use read::{Cell, Embeddings, FeatureColumn, Fetched, ReadPlan, Status};
 pub use recent::{Entry, Liked, Recent, Seen};
 pub use users::User;

@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use tastemaker_types::{Attributes, EntityUpsert, Timestamp, UpsertMode};
 
 use crate::Aggregate;
+use crate::entity::EntityFeatures;
 use crate::recent::{Liked, Recent, Seen};
 
 const SHARDS: usize = 64;
@@ -25,6 +26,29 @@ struct State {
     history: Vec<Liked>,
     seen: Vec<Seen>,
     attributes: Option<Box<Attributes>>,
+    features: Option<Box<UserState>>,
+}
+
+/// What is remembered of a user for features.
+#[derive(Debug, Default)]
+pub(crate) struct UserState {
+    pub(crate) own: EntityFeatures,
+    /// By row of the item.
+    pub(crate) pairs: HashMap<u32, EntityFeatures>,
+}
+
+/// One user as they are, while they are locked.
+pub(crate) struct UserView<'a> {
+    pub(crate) features: Option<&'a UserState>,
+    pub(crate) attributes: Option<&'a Attributes>,
+    history: &'a [Liked],
+    table: &'a UserFeatures,
+}
+
+impl UserView<'_> {
+    pub(crate) fn history(&self, now: Timestamp) -> Vec<Liked> {
+        self.table.history.read(&self.history.to_vec(), now).copied().collect()
+    }
 }
 
 /// One user at one moment: a copy.
@@ -73,6 +97,22 @@ impl UserTable {
             seen.into_iter().for_each(|seen| self.features.seen.apply(&mut state.seen, seen));
             liked.into_iter().for_each(|liked| self.features.history.apply(&mut state.history, liked));
         });
+    }
+
+    /// Changes what is remembered of the user for features.
+    pub(crate) fn change_features(&self, id: &str, change: impl FnOnce(&mut UserState)) {
+        self.change(id, |state| change(state.features.get_or_insert_default()));
+    }
+
+    /// What `read` makes of a user, if there is one.
+    pub(crate) fn read<T>(&self, id: &str, read: impl FnOnce(Option<UserView<'_>>) -> T) -> T {
+        let shard = self.shard(id).map(RwLock::read);
+        read(shard.as_ref().and_then(|shard| shard.get(id)).map(|state| UserView {
+            features: state.features.as_deref(),
+            attributes: state.attributes.as_deref(),
+            history: &state.history,
+            table: &self.features,
+        }))
     }
 
     pub(crate) fn upsert(&self, upsert: &EntityUpsert) {

@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 /// A connection that announces a body and does not send it.
 async fn stalled(base: &str) -> TcpStream {
     let mut stream = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
-    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let head =
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
     stream
 }

@@ -177,7 +177,7 @@ impl Reading {
                     self.items_gone.remove(&(item as u32));
                 }
             }
-            Record::UserUpsert(_) | Record::Served(_) => {}
+            Record::UserUpsert(_) | Record::Served(_) | Record::FeatureRow(_) => {}
         }
         Ok(())
     }

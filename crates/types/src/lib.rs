@@ -2,13 +2,15 @@
 //! "did you mean" helper. Nothing here does I/O, and nothing here knows about storage, models or HTTP.
 
 pub mod attribute;
+pub mod feature;
 pub mod id;
 pub mod record;
 pub mod suggest;
 pub mod time;
 
 pub use attribute::{AttributeError, AttributeSchema, AttributeType, Attributes, Value};
+pub use feature::{FeatureRow, FeatureValue};
 pub use id::{IdError, MAX_ID_BYTES, validate_id};
-pub use record::{EntityUpsert, Event, Position, Record, Served, ServedItem, UpsertMode};
+pub use record::{EntityUpsert, Event, Position, Record, Served, ServedFeatures, ServedItem, UpsertMode};
 pub use suggest::{did_you_mean, nearest};
 pub use time::{TimeError, Timestamp, Window};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attributes, IdError, Timestamp, validate_id};
+use crate::{Attributes, FeatureRow, FeatureValue, IdError, Timestamp, validate_id};
 
 /// The place of a record in the event log: 0 for the first, then one more for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -100,6 +100,29 @@ pub struct ServedItem {
     pub score: f32,
 }
 
+/// The features that an answer was made with, and the state that they were read from: a replay of the log up to the same
+/// state gives the same values.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ServedFeatures {
+    /// The last record that concerned the user; none if nothing was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_version: Option<Position>,
+    /// The last change of any item that the attributes include.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog_version: Option<Position>,
+    /// For each served item, the last record that concerned it.
+    pub item_versions: Vec<Option<Position>>,
+    /// For each served item, the last record that concerned it and the user together.
+    pub pair_versions: Vec<Option<Position>>,
+    /// The request's parameters.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub context: Attributes,
+    /// The features, each `entity.name`, with a value for each served item. Left out of most answers, see
+    /// `recommend.log_features`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<(String, Vec<Option<FeatureValue>>)>,
+}
+
 /// A recommendation as it went out, for feedback and validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Served {
@@ -117,6 +140,9 @@ pub struct Served {
     /// Why it was less than whole, if it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<String>,
+    /// What it was made with, if the project declares features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<ServedFeatures>,
 }
 
 /// One entry of the event log.
@@ -145,6 +171,8 @@ pub enum Record {
     },
     /// An answer went out.
     Served(Served),
+    /// Features that were computed elsewhere.
+    FeatureRow(FeatureRow),
 }
 
 impl Record {
@@ -155,6 +183,7 @@ impl Record {
             Self::ItemUpsert(upsert) | Self::UserUpsert(upsert) => upsert.timestamp,
             Self::ItemDelete { timestamp, .. } | Self::UserDelete { timestamp, .. } => *timestamp,
             Self::Served(served) => served.timestamp,
+            Self::FeatureRow(row) => row.event_timestamp,
         }
     }
 }

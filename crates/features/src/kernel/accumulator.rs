@@ -1,11 +1,11 @@
 //! What is remembered for one feature, or for one group of a grouped one, and how each operation writes and reads it.
 
 use serde::{Deserialize, Serialize};
-use tastemaker_types::{Timestamp, Window};
+use tastemaker_types::{FeatureValue, Timestamp, Window};
 
 use super::definition::{Feature, Operation};
 use super::distinct::Distinct;
-use super::input::{FeatureValue, InputValue, Role};
+use super::input::{InputValue, Role};
 use super::latest::Latest;
 use super::numbers::{Count, Greatest, Least, Moments, Ratio, Sum, finite};
 use super::sessions::{Current, Session, Sessions};

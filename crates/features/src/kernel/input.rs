@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tastemaker_types::{MAX_ID_BYTES, Timestamp};
+use tastemaker_types::MAX_ID_BYTES;
 
 /// The longest text value and group key, in bytes: those of an id.
 pub const MAX_TEXT_BYTES: usize = MAX_ID_BYTES;
@@ -40,26 +40,6 @@ pub enum Role {
     Numerator,
     /// Adds to what divides.
     Denominator,
-}
-
-/// The value of a feature. The kernel makes numbers, texts and maps; the rest are values of features that are stored as they are.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FeatureValue {
-    /// Finite.
-    Number(f64),
-    /// One text.
-    Text(String),
-    /// True or false.
-    Bool(bool),
-    /// An instant.
-    Time(Timestamp),
-    /// Texts, in the order that the operation says.
-    Texts(Vec<String>),
-    /// An embedding.
-    Vector(Vec<f32>),
-    /// Numbers by name: the groups of a grouped feature in the order of their names, or the values of a
-    /// [`TopK`](super::Operation::TopK), most frequent first and by name where counts are equal.
-    Map(Vec<(String, f64)>),
 }
 
 /// What becomes of an input.

@@ -42,21 +42,21 @@ mod state;
 mod tiles;
 mod top;
 
-use tastemaker_types::Timestamp;
+use tastemaker_types::{FeatureValue, Timestamp};
 use xxhash_rust::xxh3::Xxh3;
 
 pub use aggregate::Aggregate;
 pub use definition::{
     Definition, DefinitionError, DefinitionProblem, MAX_DISTINCT_GROUPS, MAX_FEATURES, MAX_GROUPS, MAX_K, Operation,
 };
-pub use input::{FeatureValue, Input, InputValue, MAX_TEXT_BYTES, Role};
+pub use input::{Input, InputValue, MAX_TEXT_BYTES, Role};
 pub use state::{EntityState, StateError};
 
 use definition::Feature;
 use input::Admission;
 
 /// The features of one kind of entity, checked and ready to run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Kernel {
     features: Vec<Feature>,
     fingerprint: u64,

@@ -4,11 +4,11 @@
 //! the state in [postcard](https://postcard.jamesmunns.com/wire-format).
 
 use serde::{Deserialize, Serialize};
-use tastemaker_types::Timestamp;
+use tastemaker_types::{FeatureValue, Timestamp};
 
 use super::accumulator::Accumulator;
 use super::definition::Feature;
-use super::input::{FeatureValue, InputValue, Role};
+use super::input::{InputValue, Role};
 use super::tiles::insert_tight;
 
 /// Rises when older bytes would be misread.

@@ -6,8 +6,8 @@ mod properties;
 mod reference;
 mod stored;
 
-use tastemaker_features::kernel::{Definition, EntityState, FeatureValue, Input, InputValue, Kernel, Operation};
-use tastemaker_types::{Timestamp, Window};
+use tastemaker_features::kernel::{Definition, EntityState, Input, InputValue, Kernel, Operation};
+use tastemaker_types::{FeatureValue, Timestamp, Window};
 
 fn seconds(seconds: i64) -> Window {
     Window::from_micros(seconds * 1_000_000)

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use tastemaker_features::kernel::{Definition, EntityState, FeatureValue, Input, InputValue, Kernel, Operation, Role};
-use tastemaker_types::Timestamp;
+use tastemaker_features::kernel::{Definition, EntityState, Input, InputValue, Kernel, Operation, Role};
+use tastemaker_types::{FeatureValue, Timestamp};
 
 use super::reference::{self, Event, Value};
 use super::{definition, seconds};

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tastemaker_features::kernel::{Definition, FeatureValue, Operation, Role};
+use tastemaker_features::kernel::{Definition, Operation, Role};
+use tastemaker_types::FeatureValue;
 
 /// One event, as it arrived.
 #[derive(Debug, Clone)]

@@ -58,6 +58,7 @@ pub fn one_of_each() -> Vec<Record> {
             generation: Some(3),
             items: vec![ServedItem { item_id: "lamp".to_owned(), score: 0.75 }],
             degraded: vec!["embedding".to_owned()],
+            features: None,
         }),
     ]
 }

@@ -60,6 +60,7 @@ impl Engine {
                 generation: answer.generation,
                 items: items.map(|i| ServedItem { item_id: i.item_id.clone(), score: i.score }).collect(),
                 degraded: answer.degraded.clone(),
+                features: None,
             };
             // A full queue drops it and counts that.
             log.append_unsynced(vec![Record::Served(served)]);

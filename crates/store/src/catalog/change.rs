@@ -23,7 +23,7 @@ pub enum ItemChange<'a> {
         /// When.
         timestamp: Timestamp,
     },
-    /// Somebody did something with it: a new item comes to exist without attributes, a known one stays as it is, dead if
+    /// Somebody did something with it, or knows something of it: a new item comes to exist without attributes, a known one stays as it is, dead if
     /// it was deleted.
     Seen {
         /// The item.
@@ -40,6 +40,9 @@ impl<'a> ItemChange<'a> {
             Record::Event(event) => Some(Self::Seen { id: &event.item_id, timestamp: event.timestamp }),
             Record::ItemUpsert(upsert) => Some(Self::Upsert(upsert)),
             Record::ItemDelete { id, timestamp } => Some(Self::Delete { id, timestamp: *timestamp }),
+            Record::FeatureRow(row) => {
+                row.item_id.as_deref().map(|id| Self::Seen { id, timestamp: row.event_timestamp })
+            }
             Record::UserUpsert(_) | Record::UserDelete { .. } | Record::Served(_) => None,
         }
     }

@@ -1,6 +1,8 @@
 //! How a record looks on disk: protobuf messages, written by hand, with stable tags. A tag is never given a new meaning;
 //! unknown fields are skipped, so that older programs read what newer ones add. Only this module knows these types.
 
+mod features;
+
 use prost::{Message, Oneof};
 use tastemaker_types as types;
 use tastemaker_types::{Attributes, Timestamp};
@@ -8,7 +10,7 @@ use tastemaker_types::{Attributes, Timestamp};
 /// A log record; exactly one kind is set.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Record {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
     kind: Option<Kind>,
 }
 
@@ -26,6 +28,8 @@ enum Kind {
     UserDelete(Delete),
     #[prost(message, tag = "6")]
     Served(Served),
+    #[prost(message, tag = "7")]
+    FeatureRow(features::FeatureRow),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -113,6 +117,8 @@ struct Served {
     items: Vec<ServedItem>,
     #[prost(string, repeated, tag = "6")]
     degraded: Vec<String>,
+    #[prost(message, optional, tag = "7")]
+    features: Option<features::ServedFeatures>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -189,6 +195,7 @@ impl From<&types::Record> for Record {
             types::Record::UserUpsert(upsert) => Kind::UserUpsert(upsert.into()),
             types::Record::UserDelete { id, timestamp } => Kind::UserDelete(Delete::new(id, *timestamp)),
             types::Record::Served(served) => Kind::Served(served.into()),
+            types::Record::FeatureRow(row) => Kind::FeatureRow(row.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -207,6 +214,7 @@ impl From<Kind> for types::Record {
                 Self::UserDelete { id, timestamp: Timestamp::from_micros(timestamp) }
             }
             Kind::Served(served) => Self::Served(served.into()),
+            Kind::FeatureRow(row) => Self::FeatureRow(row.into()),
         }
     }
 }
@@ -317,6 +325,7 @@ impl From<&types::Served> for Served {
                 .map(|item| ServedItem { item_id: item.item_id.clone(), score: item.score })
                 .collect(),
             degraded: served.degraded.clone(),
+            features: served.features.as_ref().map(features::ServedFeatures::from),
         }
     }
 }
@@ -334,6 +343,7 @@ impl From<Served> for types::Served {
                 .map(|item| types::ServedItem { item_id: item.item_id, score: item.score })
                 .collect(),
             degraded: served.degraded,
+            features: served.features.map(types::ServedFeatures::from),
         }
     }
 }
@@ -388,6 +398,47 @@ mod tests {
             request_id,
             timestamp,
             generation,
+            features: None,
+        });
+        let value = || {
+            prop_oneof![
+                any::<f64>().prop_filter("not equal to itself", |n| !n.is_nan()).prop_map(types::FeatureValue::Number),
+                text.prop_map(types::FeatureValue::Text),
+                any::<bool>().prop_map(types::FeatureValue::Bool),
+                time().prop_map(types::FeatureValue::Time),
+                prop::collection::vec(text, 0..3).prop_map(types::FeatureValue::Texts),
+                prop::collection::vec(-9f32..9.0, 0..5).prop_map(types::FeatureValue::Vector),
+                prop::collection::vec((text, -9f64..9.0), 0..3).prop_map(types::FeatureValue::Map),
+            ]
+        };
+        let row = (
+            text,
+            prop::option::of(text),
+            time(),
+            prop::option::of(time()),
+            prop::collection::vec((text, value()), 0..4),
+        );
+        let row = row.prop_map(|(view, user_id, event_timestamp, created, values)| types::FeatureRow {
+            item_id: user_id.clone().map(|id| id + "i"),
+            view,
+            user_id,
+            event_timestamp,
+            created,
+            values,
+        });
+        let version = || prop::option::of((0u64..1_000_000).prop_map(types::Position));
+        let columns = prop::collection::vec((text, prop::collection::vec(prop::option::of(value()), 0..4)), 0..3);
+        let served_with = (served.clone(), version(), prop::collection::vec(version(), 0..4), attributes(), columns);
+        let served_with = served_with.prop_map(|(mut served, user_version, item_versions, context, values)| {
+            served.features = Some(types::ServedFeatures {
+                user_version,
+                catalog_version: item_versions.first().copied().flatten(),
+                pair_versions: item_versions.iter().rev().copied().collect(),
+                item_versions,
+                context,
+                values,
+            });
+            served
         });
         prop_oneof![
             event.prop_map(types::Record::Event),
@@ -396,6 +447,8 @@ mod tests {
             (text, time()).prop_map(|(id, timestamp)| types::Record::ItemDelete { id, timestamp }),
             (text, time()).prop_map(|(id, timestamp)| types::Record::UserDelete { id, timestamp }),
             served.prop_map(types::Record::Served),
+            served_with.prop_map(types::Record::Served),
+            row.prop_map(types::Record::FeatureRow),
         ]
     }
 
@@ -434,7 +487,7 @@ mod tests {
         let later = [0x1a, 5, 0x0a, 1, b'a', 0x78, 7, 0x80, 0x01, 9];
         let expected = types::Record::ItemDelete { id: "a".to_owned(), timestamp: Timestamp::EPOCH };
         assert_eq!(decode(&later), Ok(expected));
-        let unknown_kind = [0x3a, 0];
+        let unknown_kind = [0x7a, 0];
         assert!(decode(&unknown_kind).unwrap_err().contains("newer version"));
     }
 }

@@ -1,0 +1,98 @@
+//! Values and Arrow columns of each other.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, NullArray, StringArray, TimestampMicrosecondArray};
+use tastemaker_types::{AttributeType, FeatureValue, Timestamp, Value};
+
+use crate::read::Cell;
+use crate::set::ValueType;
+
+/// The values of cells; of another type than the feature's they are NULL.
+pub(crate) fn feature_column(value_type: ValueType, cells: &[Cell]) -> ArrayRef {
+    let values = cells.iter().map(|cell| cell.value.as_ref());
+    match value_type {
+        ValueType::Number => Arc::new(
+            values.map(|v| if let FeatureValue::Number(v) = v? { Some(*v) } else { None }).collect::<Float64Array>(),
+        ),
+        ValueType::Bool => Arc::new(
+            values.map(|v| if let FeatureValue::Bool(v) = v? { Some(*v) } else { None }).collect::<BooleanArray>(),
+        ),
+        ValueType::Text => Arc::new(
+            values.map(|v| if let FeatureValue::Text(v) = v? { Some(v) } else { None }).collect::<StringArray>(),
+        ),
+        ValueType::Time => times(values.map(|v| if let FeatureValue::Time(v) = v? { Some(*v) } else { None })),
+        ValueType::Texts => {
+            lists(values.map(|v| if let FeatureValue::Texts(v) = v? { Some(v.as_slice()) } else { None }))
+        }
+        ValueType::Vector | ValueType::Map => Arc::new(NullArray::new(cells.len())),
+    }
+}
+
+/// The values of an attribute.
+pub(crate) fn attribute_column<'a>(
+    kind: AttributeType,
+    values: &mut dyn Iterator<Item = Option<&'a Value>>,
+) -> ArrayRef {
+    match kind {
+        AttributeType::Tag | AttributeType::Text => {
+            let texts: StringArray =
+                values.map(|v| if let Value::Text(v) = v? { Some(v.as_str()) } else { None }).collect();
+            let texts: ArrayRef = Arc::new(texts);
+            // Expressions compare tags as such.
+            arrow_cast::cast(&texts, &tastemaker_expr::arrow_type(kind)).unwrap_or(texts)
+        }
+        AttributeType::Number => {
+            Arc::new(values.map(|v| if let Value::Number(v) = v? { Some(*v) } else { None }).collect::<Float64Array>())
+        }
+        AttributeType::Bool => {
+            Arc::new(values.map(|v| if let Value::Bool(v) = v? { Some(*v) } else { None }).collect::<BooleanArray>())
+        }
+        AttributeType::Time => times(values.map(|v| if let Value::Time(v) = v? { Some(*v) } else { None })),
+        AttributeType::Tags => lists(values.map(|v| if let Value::Tags(v) = v? { Some(v.as_slice()) } else { None })),
+    }
+}
+
+fn times(values: impl Iterator<Item = Option<Timestamp>>) -> ArrayRef {
+    let micros = values.map(|value| value.map(|at| at.as_micros()));
+    Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+}
+
+fn lists<'a>(values: impl Iterator<Item = Option<&'a [String]>>) -> ArrayRef {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for value in values {
+        value.into_iter().flatten().for_each(|text| lists.values().append_value(text));
+        lists.append(value.is_some());
+    }
+    Arc::new(lists.finish())
+}
+
+/// One value of an expression's result.
+pub(crate) fn value_at(value_type: ValueType, values: &ArrayRef, row: usize) -> Option<FeatureValue> {
+    if row >= values.len() || values.is_null(row) {
+        return None;
+    }
+    Some(match value_type {
+        ValueType::Number => {
+            let number = values.as_primitive_opt::<Float64Type>()?.value(row);
+            if !number.is_finite() {
+                return None;
+            }
+            FeatureValue::Number(number)
+        }
+        ValueType::Bool => FeatureValue::Bool(values.as_boolean_opt()?.value(row)),
+        ValueType::Text => FeatureValue::Text(values.as_string_opt::<i32>()?.value(row).to_owned()),
+        ValueType::Time => FeatureValue::Time(Timestamp::from_micros(
+            values.as_primitive_opt::<TimestampMicrosecondType>()?.value(row),
+        )),
+        ValueType::Texts => {
+            let list = values.as_list_opt::<i32>()?.value(row);
+            let texts = list.as_string_opt::<i32>()?;
+            FeatureValue::Texts(texts.iter().flatten().map(str::to_owned).collect())
+        }
+        ValueType::Vector | ValueType::Map => return None,
+    })
+}

@@ -1,0 +1,354 @@
+//! Reading features: many entities and many features in one call, each value with an honest status and the time it is from.
+//!
+//! A read has two steps. [`OnlineState::fetch_users`](crate::OnlineState::fetch_users) and its siblings take what is stored of each
+//! entity at one moment, with the entity's version; [`ReadPlan::assemble`] computes expressions over it and puts the columns in the order
+//! that was asked for. A replay fetches each entity when it has reached the version that a request saw, and assembles by the same code.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
+use arrow_schema::{ArrowError, Field, Schema as ArrowSchema};
+use tastemaker_config::Entity;
+use tastemaker_expr::EvalError;
+use tastemaker_types::{Attributes, FeatureValue, Position, Timestamp};
+
+use crate::columns::{attribute_column, feature_column, value_at};
+use crate::entity::EntityFeatures;
+use crate::set::{Feature, FeatureId, FeatureSet, InputColumn, SharedFeatures, Source};
+
+/// Whether there is a value, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// There is.
+    Present,
+    /// Something is known, but no value comes of it.
+    NullValue,
+    /// Nothing was ever known of this entity that the feature could come from.
+    NotFound,
+    /// What is known is older than the feature's ttl.
+    OutsideMaxAge,
+}
+
+impl Status {
+    /// As feature servers spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Present => "PRESENT",
+            Self::NullValue => "NULL_VALUE",
+            Self::NotFound => "NOT_FOUND",
+            Self::OutsideMaxAge => "OUTSIDE_MAX_AGE",
+        }
+    }
+}
+
+/// One value of one feature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// The value, or the feature's default where there is none.
+    pub value: Option<FeatureValue>,
+    /// Whether it was there.
+    pub status: Status,
+    /// The time of what it comes from.
+    pub event_time: Option<Timestamp>,
+}
+
+impl Cell {
+    const NOT_FOUND: Self = Self { value: None, status: Status::NotFound, event_time: None };
+
+    pub(crate) fn new(value: Option<FeatureValue>, event_time: Option<Timestamp>) -> Self {
+        let status = if value.is_some() { Status::Present } else { Status::NullValue };
+        Self { value, status, event_time }
+    }
+
+    /// Expires it if its event time is further back than the ttl; a value of just that age is still good.
+    fn aged(mut self, feature: &Feature, now: Timestamp) -> Self {
+        let expired = |ttl| self.event_time.is_some_and(|at| at < now.minus(ttl));
+        if self.status != Status::NotFound && feature.ttl.is_some_and(expired) {
+            (self.value, self.status) = (None, Status::OutsideMaxAge);
+        }
+        if self.value.is_none() {
+            self.value = feature.default.map(FeatureValue::Number);
+        }
+        self
+    }
+}
+
+/// One feature of all rows of a read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureColumn {
+    /// Which.
+    pub id: FeatureId,
+    /// A cell for each row.
+    pub cells: Vec<Cell>,
+}
+
+/// Vectors of the generation that serves.
+pub trait Embeddings {
+    /// The vector of a user with these latest liked items, if it can be made.
+    fn user(&self, history: &[crate::Liked]) -> Option<Vec<f32>>;
+    /// The vector of an item.
+    fn item(&self, row: u32) -> Option<Vec<f32>>;
+    /// When the generation was trained.
+    fn trained(&self) -> Timestamp;
+}
+
+/// Which features are wanted, and what has to be fetched for them.
+#[derive(Debug, Clone)]
+pub struct ReadPlan {
+    set: SharedFeatures,
+    wanted: Vec<FeatureId>,
+    /// Expressions among them or needed by them, each after what it needs.
+    computed: Vec<FeatureId>,
+    /// By entity: what is stored.
+    stored: [Vec<FeatureId>; 3],
+    user_attributes: bool,
+    item_attributes: Vec<usize>,
+}
+
+/// What was stored of some entities of one kind at one moment.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The last record that concerned each entity.
+    pub versions: Vec<Option<Position>>,
+    /// The features of the plan that are stored of this kind of entity.
+    pub columns: Vec<FeatureColumn>,
+    pub(crate) attributes: FetchedAttributes,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) enum FetchedAttributes {
+    #[default]
+    None,
+    Users(Vec<Attributes>),
+    Items(RecordBatch),
+}
+
+impl Fetched {
+    /// Fetches of single entities put together in order; they must be of one plan and kind.
+    pub fn concat(parts: Vec<Self>) -> Result<Self, ArrowError> {
+        let mut parts = parts.into_iter();
+        let Some(mut all) = parts.next() else {
+            return Ok(Self { versions: Vec::new(), columns: Vec::new(), attributes: FetchedAttributes::None });
+        };
+        let mut batches = Vec::new();
+        if let FetchedAttributes::Items(batch) = &all.attributes {
+            batches.push(batch.clone());
+        }
+        for part in parts {
+            all.versions.extend(part.versions);
+            for (column, more) in all.columns.iter_mut().zip(part.columns) {
+                column.cells.extend(more.cells);
+            }
+            match (&mut all.attributes, part.attributes) {
+                (FetchedAttributes::Users(users), FetchedAttributes::Users(more)) => users.extend(more),
+                (_, FetchedAttributes::Items(batch)) => batches.push(batch),
+                _ => {}
+            }
+        }
+        if let Some(first) = batches.first() {
+            // Tags have a dictionary per batch, which concatenation merges.
+            all.attributes =
+                FetchedAttributes::Items(arrow_select::concat::concat_batches(first.schema_ref(), &batches)?);
+        }
+        Ok(all)
+    }
+}
+
+impl ReadPlan {
+    /// A plan for these features.
+    pub fn new(set: &SharedFeatures, wanted: Vec<FeatureId>) -> Self {
+        let mut plan = Self {
+            set: Arc::clone(set),
+            computed: Vec::new(),
+            stored: Default::default(),
+            user_attributes: false,
+            item_attributes: Vec::new(),
+            wanted,
+        };
+        for id in set.closure(&plan.wanted) {
+            let Some(feature) = set.feature(id) else { continue };
+            let Source::Expression(number) = feature.source else {
+                if let Some(stored) = plan.stored.get_mut(feature.entity as usize) {
+                    stored.push(id);
+                }
+                continue;
+            };
+            plan.computed.push(id);
+            for (_, input) in set.expression(number).map(|expression| expression.inputs()).unwrap_or_default() {
+                match input {
+                    InputColumn::User(_) => plan.user_attributes = true,
+                    InputColumn::Item(place) if !plan.item_attributes.contains(place) => {
+                        plan.item_attributes.push(*place)
+                    }
+                    _ => {}
+                }
+            }
+        }
+        plan
+    }
+
+    /// The features, in the order in which they were asked for.
+    pub fn wanted(&self) -> &[FeatureId] {
+        &self.wanted
+    }
+
+    /// The features that this is a plan for, and everything about them.
+    pub fn set(&self) -> &FeatureSet {
+        &self.set
+    }
+
+    /// Whether anything of this kind of entity has to be fetched, be it to know that the entity exists.
+    pub fn needs(&self, entity: Entity) -> bool {
+        let stored = self.stored.get(entity as usize).is_some_and(|stored| !stored.is_empty());
+        stored
+            || match entity {
+                Entity::User => self.user_attributes,
+                Entity::Item => !self.item_attributes.is_empty(),
+                Entity::Pair => false,
+            }
+    }
+
+    pub(crate) fn user_attributes(&self) -> bool {
+        self.user_attributes
+    }
+
+    pub(crate) fn item_attributes(&self) -> &[usize] {
+        &self.item_attributes
+    }
+
+    /// Empty columns for the stored features of an entity.
+    pub(crate) fn columns(&self, entity: Entity, rows: usize) -> Vec<FeatureColumn> {
+        let stored = self.stored.get(entity as usize).map(Vec::as_slice).unwrap_or_default();
+        stored.iter().map(|id| FeatureColumn { id: *id, cells: Vec::with_capacity(rows) }).collect()
+    }
+
+    /// Adds the cells of one entity to the columns. `embedding` makes its vector, if that is among them.
+    pub(crate) fn push(
+        &self,
+        columns: &mut [FeatureColumn],
+        entity: Entity,
+        features: Option<&EntityFeatures>,
+        now: Timestamp,
+        embedding: impl Fn() -> Option<(Vec<f32>, Timestamp)>,
+    ) {
+        let kernel = self.set.streams(entity).kernel();
+        for column in columns {
+            let Some(feature) = self.set.feature(column.id) else { continue };
+            let cell = match (feature.source, features) {
+                (Source::Stream(number), Some(features)) => {
+                    let event_time = kernel.event_time(features.state(), number);
+                    match event_time {
+                        None => Cell::NOT_FOUND,
+                        found => Cell::new(kernel.read(features.state(), number, now), found),
+                    }
+                }
+                (Source::View { view, column }, Some(features)) => features.row(view).map_or(Cell::NOT_FOUND, |row| {
+                    Cell::new(row.values.get(column).cloned().flatten(), Some(row.event_time))
+                }),
+                (Source::Embedding, _) => embedding().map_or(Cell::NOT_FOUND, |(vector, trained)| {
+                    Cell::new(Some(FeatureValue::Vector(vector)), Some(trained))
+                }),
+                (_, None) | (Source::Expression(_), _) => Cell::NOT_FOUND,
+            };
+            column.cells.push(cell.aged(feature, now));
+        }
+    }
+
+    /// The wanted columns of `rows` rows. What was fetched of users and items has one row, which then goes for all, or as many.
+    ///
+    /// # Errors
+    /// Never for what was fetched by this plan.
+    pub fn assemble(
+        &self,
+        rows: usize,
+        now: Timestamp,
+        context: &Attributes,
+        fetched: &[(Entity, &Fetched)],
+    ) -> Result<Vec<FeatureColumn>, EvalError> {
+        let mut columns: Vec<FeatureColumn> = Vec::new();
+        for (_, fetched) in fetched {
+            columns.extend(fetched.columns.iter().map(|column| spread(column, rows)));
+        }
+        for id in &self.computed {
+            let Some(feature) = self.set.feature(*id) else { continue };
+            let Source::Expression(number) = feature.source else { continue };
+            let Some(expression) = self.set.expression(number) else { continue };
+            let (mut fields, mut arrays, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+            for (column, input) in expression.inputs() {
+                let array = match input {
+                    InputColumn::Feature(id) => {
+                        let Some(cells) = columns.iter().find(|column| column.id == *id) else { continue };
+                        sources.push(*id);
+                        let value_type = self.set.feature(*id).map(|feature| feature.value_type);
+                        value_type.map(|value_type| feature_column(value_type, &cells.cells))
+                    }
+                    InputColumn::User(place) => attributes_of(fetched, Entity::User, *place, self, rows),
+                    InputColumn::Item(place) => attributes_of(fetched, Entity::Item, *place, self, rows),
+                    InputColumn::Context(place) => self
+                        .set
+                        .context()
+                        .fields()
+                        .get(*place)
+                        .map(|(name, kind)| attribute_column(*kind, &mut (0..rows).map(|_| context.get(name)))),
+                    InputColumn::Now => {
+                        let times = std::iter::repeat_n(now.as_micros(), rows);
+                        let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC");
+                        Some(Arc::new(times) as ArrayRef)
+                    }
+                };
+                let Some(array) = array else { continue };
+                fields.push(Field::new(&*column.name, array.data_type().clone(), true));
+                arrays.push(array);
+            }
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            let batch = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)?;
+            let values = expression.expr().evaluate(&batch)?;
+            let newest = |row: usize| {
+                let inputs = columns.iter().filter(|column| sources.contains(&column.id));
+                inputs.filter_map(|column| column.cells.get(row)?.event_time).max()
+            };
+            let cell =
+                |row: usize| Cell::new(value_at(feature.value_type, &values, row), newest(row)).aged(feature, now);
+            let cells = (0..rows).map(cell).collect();
+            columns.push(FeatureColumn { id: *id, cells });
+        }
+        let find = |id: &FeatureId| columns.iter().find(|column| column.id == *id).cloned();
+        let missing = |id: &FeatureId| FeatureColumn { id: *id, cells: vec![Cell::NOT_FOUND; rows] };
+        Ok(self.wanted.iter().map(|id| find(id).unwrap_or_else(|| missing(id))).collect())
+    }
+}
+
+fn spread(column: &FeatureColumn, rows: usize) -> FeatureColumn {
+    match column.cells.as_slice() {
+        [only] if rows != 1 => FeatureColumn { id: column.id, cells: vec![only.clone(); rows] },
+        _ => column.clone(),
+    }
+}
+
+fn attributes_of(
+    fetched: &[(Entity, &Fetched)],
+    entity: Entity,
+    place: usize,
+    plan: &ReadPlan,
+    rows: usize,
+) -> Option<ArrayRef> {
+    let (_, fetched) = fetched.iter().find(|(kind, _)| *kind == entity)?;
+    let one_for_all = |len: usize, row: usize| if len == 1 { 0 } else { row };
+    match &fetched.attributes {
+        FetchedAttributes::Users(users) => {
+            let (name, kind) = plan.set.user_attributes().fields().get(place)?;
+            let mut values = (0..rows).map(|row| users.get(one_for_all(users.len(), row))?.get(name));
+            Some(attribute_column(*kind, &mut values))
+        }
+        FetchedAttributes::Items(batch) => {
+            let (name, _) = plan.set.item_attributes().fields().get(place)?;
+            let column = batch.column_by_name(name)?;
+            if column.len() == rows {
+                return Some(Arc::clone(column));
+            }
+            let first = UInt32Array::from(vec![0; rows]);
+            arrow_select::take::take(column, &first, None).ok()
+        }
+        FetchedAttributes::None => None,
+    }
+}
