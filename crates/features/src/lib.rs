@@ -7,6 +7,7 @@ mod online;
 mod popularity;
 mod ranking;
 mod recent;
+pub mod table;
 mod users;
 
 pub use kernel::Aggregate;
