@@ -13,6 +13,7 @@ mod ranking;
 mod read;
 mod recent;
 pub mod set;
+pub mod table;
 mod tiling;
 mod users;
 
