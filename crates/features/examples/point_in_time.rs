@@ -12,7 +12,8 @@ use std::time::Instant;
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use parquet::arrow::ArrowWriter;
 use tastemaker_features::table::{
-    EntityRows, FeatureColumn, FeatureStatus, FeatureType, JoinOptions, KeyColumn, LatestOptions, Table, TableSource, join,
+    EntityRows, FeatureColumn, FeatureStatus, FeatureType, JoinOptions, KeyColumn, LatestOptions, Table, TableSource,
+    join,
 };
 use tastemaker_types::Window;
 

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use tastemaker_artifacts::{ENCODER, Generation, INDEX, ITEM_FACTORS, ITEM_IDS, IdList, Manifest};
-use tastemaker_features::Liked;
+use tastemaker_features::{Embeddings, Liked};
 use tastemaker_models::{Matrix, ModelError, QueryEncoder};
 use tastemaker_store::Catalog;
 use tastemaker_store::index::{NO_ROW, PlannedIndex, VectorIndex};
+use tastemaker_types::Timestamp;
 
 use crate::GenerationError;
 use crate::numeric::norm;
@@ -112,6 +113,20 @@ impl ServingGeneration {
             return Ok(None);
         }
         self.encoder.user_vector(&self.factors, &known).map(Some)
+    }
+}
+
+impl Embeddings for ServingGeneration {
+    fn user(&self, history: &[Liked]) -> Option<Vec<f32>> {
+        self.user_vector(history).ok().flatten()
+    }
+
+    fn item(&self, row: u32) -> Option<Vec<f32>> {
+        self.vector(row).map(|(vector, _)| vector.to_vec())
+    }
+
+    fn trained(&self) -> Timestamp {
+        self.manifest.created_at
     }
 }
 

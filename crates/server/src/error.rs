@@ -1,6 +1,7 @@
 //! What can go wrong in the engine, by the part in which it does.
 
 use tastemaker_artifacts::{ArtifactError, Version};
+use tastemaker_features::set::FeatureSetError;
 use tastemaker_log::LogError;
 use tastemaker_recommend::{RecommendError, SetupError};
 
@@ -19,6 +20,9 @@ pub enum EngineError {
     /// The `[recommend]` settings do not fit together.
     #[error(transparent)]
     Settings(#[from] SetupError),
+    /// Declared features cannot work.
+    #[error(transparent)]
+    Features(#[from] FeatureSetError),
     /// A generation does not fit this project or program; the present one keeps serving.
     #[error("generation {version} was refused: {reason}")]
     Refused {

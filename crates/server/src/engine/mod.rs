@@ -18,6 +18,7 @@ use tastemaker_api::RefusedGeneration;
 use tastemaker_artifacts::GenerationStore;
 use tastemaker_config::Config;
 use tastemaker_features::OnlineState;
+use tastemaker_features::set::FeatureSet;
 use tastemaker_log::{Appended, EventLog, LogError, LogOptions, LogReader};
 use tastemaker_monitor::{Monitor, catalogue as metrics};
 use tastemaker_recommend::Recommender;
@@ -62,7 +63,9 @@ impl Engine {
     pub fn open(config: Arc<Config>, access: Access) -> Result<Self, EngineError> {
         let monitor = Arc::new(Monitor::new());
         let catalog = Arc::new(Catalog::new(config.items.schema()));
-        let state = Arc::new(OnlineState::new(tastemaker_recommend::state_options(&config), Arc::clone(&catalog)));
+        let features = Arc::new(FeatureSet::compile(&config)?);
+        let options = tastemaker_recommend::state_options(&config);
+        let state = Arc::new(OnlineState::with_features(options, Arc::clone(&catalog), features));
         let log = match access {
             Access::ReadWrite => Some(open_log(&config, &state)?),
             Access::ReadOnly => None,
