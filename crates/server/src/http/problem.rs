@@ -68,7 +68,9 @@ impl From<EngineError> for ApiError {
             EngineError::Refused { version, reason } => {
                 Self::new(ProblemKind::Conflict, format!("generation {version} is not installed: {reason}"))
             }
-            EngineError::ReadOnly | EngineError::Settings(_) | EngineError::Setup { .. } => Self::internal(&error),
+            EngineError::ReadOnly | EngineError::Settings(_) | EngineError::Features(_) | EngineError::Setup { .. } => {
+                Self::internal(&error)
+            }
         }
     }
 }
