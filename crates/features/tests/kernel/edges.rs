@@ -130,9 +130,7 @@ fn a_rate_without_events_is_its_prior_and_without_prior_null() {
         let mut one = One::new(Operation::Rate { prior, prior_mean: 0.125 }, Some(seconds(320)));
         assert_eq!(one.read(100), None, "nothing ever");
         for (input, times) in [(role(Role::Numerator), 3), (role(Role::Denominator), 4)] {
-            for _ in 0..times {
-                one.kernel.apply(&mut one.state, at(100), &input);
-            }
+            (0..times).for_each(|_| assert_eq!(one.kernel.apply(&mut one.state, at(100), &input), 0));
         }
         let close = smoothed.map(|rate| if prior > 0.0 { (3.0 + 1.0) / 12.0 } else { rate });
         assert_eq!(one.read(100), close.map(FeatureValue::Number));
