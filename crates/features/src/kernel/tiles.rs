@@ -38,9 +38,11 @@ impl<P: Partial> Tiles<P> {
 
     /// The tiles of this range that have anything, in order.
     pub(super) fn within(&self, tiles: &RangeInclusive<i64>) -> &[(i64, P)] {
-        let from = self.0.partition_point(|(tile, _)| tile < tiles.start());
-        let to = self.0.partition_point(|(tile, _)| tile <= tiles.end());
-        self.0.get(from..to).unwrap_or_default()
+        // From the end, where the present is: what is read of memory is what is asked for.
+        let later = self.0.iter().rev().take_while(|(tile, _)| tile > tiles.end()).count();
+        let (known, _) = self.0.split_at(self.0.len() - later);
+        let within = known.iter().rev().take_while(|(tile, _)| tile >= tiles.start()).count();
+        known.split_at(known.len() - within).1
     }
 
     /// The partial results of this range as one.

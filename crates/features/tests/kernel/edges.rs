@@ -103,6 +103,19 @@ fn a_pause_of_the_gap_belongs_to_the_session_and_one_longer_ends_it() {
 }
 
 #[test]
+fn the_item_of_a_session_that_was_met_last_comes_first_and_of_equal_times_the_later_applied() {
+    let mut one = One::new(Operation::SessionItems { gap: seconds(30), k: 2 }, None);
+    let items = |items: [&str; 2]| Some(FeatureValue::Texts(items.map(str::to_owned).to_vec()));
+    [(1, "a"), (2, "b"), (2, "c"), (2, "b")]
+        .into_iter()
+        .for_each(|(time, item)| one.apply(time, InputValue::Text(item)));
+    assert_eq!(one.read(2), items(["b", "c"]));
+    one.apply(0, InputValue::Text("b"));
+    one.apply(1, InputValue::Text("d"));
+    assert_eq!(one.read(2), items(["b", "c"]), "what comes late does not count as met last");
+}
+
+#[test]
 fn events_before_the_four_latest_sessions_are_dropped() {
     let mut one = One::new(Operation::SessionEventCount { gap: seconds(30) }, None);
     for time in [1_000, 2_000, 3_000, 4_000, 5_000, 1_001] {

@@ -112,6 +112,11 @@ fn check(definitions: Vec<Definition>, events: &[Event], split: usize, nows: &[i
     prop_assert_eq!(&stored, &whole);
 
     let mut values = vec![Some(FeatureValue::Bool(true)); 3];
+    for (feature, definition) in definitions.iter().enumerate() {
+        let expected = reference::event_time(definition, events).map(Timestamp::from_micros);
+        prop_assert_eq!(kernel.event_time(&whole, feature), expected);
+        prop_assert_eq!(kernel.event_time(&merged, feature), expected);
+    }
     for &now in nows {
         kernel.read_all(&whole, Timestamp::from_micros(now), &mut values);
         prop_assert_eq!(values.len(), definitions.len());

@@ -57,6 +57,11 @@ pub(crate) fn read(definition: &Definition, events: &[Event], now: i64) -> Optio
     Some(FeatureValue::Map(numbers.collect()))
 }
 
+/// The time of the latest event that a feature takes in.
+pub(crate) fn event_time(definition: &Definition, events: &[Event]) -> Option<i64> {
+    events.iter().filter(|event| takes(definition, event)).map(|event| event.at).max()
+}
+
 fn takes(definition: &Definition, event: &Event) -> bool {
     use Operation as O;
     if definition.groups.is_some() && event.group.is_none() {
