@@ -40,6 +40,10 @@ pub struct EntityInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub timestamp: Option<Timestamp>,
+    /// What becomes of attributes that are not named: `replace` (the default) removes them, `merge` leaves them.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "merge")]
+    pub mode: UpsertMode,
 }
 
 impl EntityInput {
@@ -48,7 +52,7 @@ impl EntityInput {
         EntityUpsert {
             id: self.id,
             attributes: self.attributes,
-            mode: UpsertMode::Replace,
+            mode: self.mode,
             timestamp: self.timestamp.unwrap_or(now),
         }
     }

@@ -54,7 +54,10 @@ impl Context {
         for argument in &self.global.set {
             options.set(argument)?;
         }
-        Ok(Config::load(&options)?)
+        let loaded = Config::load(&options)?;
+        // What the file's own rules cannot see: expressions, names of stages.
+        tastemaker_server::check(&loaded.config).with_context(|| path.display().to_string())?;
+        Ok(loaded)
     }
 
     /// The log level that -v and -q ask for, if they do.

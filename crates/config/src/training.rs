@@ -48,7 +48,8 @@ pub struct EmbeddingsConfig {
 }
 
 impl Default for EmbeddingsConfig {
-    /// `als` with weights that are near the best on MovieLens, Complete Journey and Gowalla (docs/models.md).
+    /// `als` with weights between what is best on sparse data (Gowalla: a smaller unobserved weight) and on dense (Complete Journey: a larger
+    /// one); docs/models.md has both.
     fn default() -> Self {
         Self {
             model: EmbeddingModel::Als,

@@ -33,9 +33,9 @@ pub(crate) fn feature_column(value_type: ValueType, cells: &[Cell]) -> ArrayRef 
 }
 
 /// The values of an attribute.
-pub(crate) fn attribute_column<'a>(
+pub(crate) fn attribute_column(
     kind: AttributeType,
-    values: &mut dyn Iterator<Item = Option<&'a Value>>,
+    values: &mut dyn Iterator<Item = Option<&Value>>,
 ) -> ArrayRef {
     match kind {
         AttributeType::Tag | AttributeType::Text => {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tastemaker_config::{Config, EventTypes, TimestampUnit};
-use tastemaker_types::{Attributes, Event, IdError, Record};
+use tastemaker_types::{Attributes, Event, IdError, Record, TimeError, Timestamp};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::coerce::{self, Mistake};
@@ -45,9 +45,10 @@ impl EventMaker {
         if ratings {
             return RATING;
         }
-        self.types
-            .iter()
-            .find(|(_, settings)| settings.positive)
+        // One that needs a value to count as positive is no choice for rows that give none.
+        let positive = self.types.iter().filter(|(_, settings)| settings.positive);
+        positive
+            .min_by_key(|(_, settings)| settings.min_value.is_some())
             .map_or(tastemaker_config::IMPRESSION, |(name, _)| name)
     }
 
@@ -85,6 +86,8 @@ impl EventMaker {
         if given.is_none() {
             event.event_id = self.ids.id_of(&event);
         }
+        let ahead = |error: TimeError| (Some(event::TIMESTAMP), Mistake::new("in the future", error.to_string()));
+        event.timestamp.check_not_ahead(Timestamp::now()).map_err(ahead)?;
         event.validate_ids().map_err(|error| (slot_of(&error), Mistake::new("bad id", error.to_string())))?;
         Ok(Record::Event(event))
     }

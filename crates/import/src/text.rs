@@ -139,11 +139,27 @@ impl TextRows {
         let length = self.ends.last().copied().unwrap_or(0);
         self.values.truncate(length);
         if std::str::from_utf8(&self.values).is_err() {
+            // MovieLens wrote these files before it wrote UTF-8.
+            if matches!(self.separator, Separator::TwoColons) {
+                self.read_as_latin_1();
+                return Ok(());
+            }
             let reason =
                 "the row is not valid UTF-8; convert the file, such as with: iconv -f latin1 -t utf8".to_owned();
             return Err(self.lines.refused("not UTF-8", reason));
         }
         Ok(())
+    }
+
+    /// Makes UTF-8 of values in ISO 8859-1, whose bytes are the first 256 characters of Unicode.
+    fn read_as_latin_1(&mut self) {
+        let (mut text, mut start) = (String::with_capacity(self.values.len() * 2), 0);
+        for end in &mut self.ends {
+            text.extend(self.values.get(start..*end).unwrap_or_default().iter().map(|byte| char::from(*byte)));
+            start = *end;
+            *end = text.len();
+        }
+        self.values = text.into_bytes();
     }
 
     fn value(&self, index: usize) -> &str {

@@ -84,9 +84,13 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The stages that took no part in the answer, each with one word why.
+    /// The stages that took no part in the answer or not their whole part, each with one word why. A selector that is late has ended before it
+    /// was done; other stages that are late have taken their time and done their part.
     pub fn missing(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
-        self.stages.iter().filter_map(|stage| Some((stage.stage, stage.status.missing()?)))
+        self.stages.iter().filter_map(|stage| match (stage.kind, &stage.status) {
+            (StageKind::Selector, StageStatus::Late) => Some((stage.stage, "late")),
+            (_, status) => Some((stage.stage, status.missing()?)),
+        })
     }
 
     /// The first entry of the stage of this name.

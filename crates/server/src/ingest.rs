@@ -72,7 +72,7 @@ impl Rules {
                 Ok(input) => {
                     let given = input.event_id.clone();
                     let event = input.into_event(now, || uuid::Uuid::now_v7().to_string());
-                    match self.check_event(&event) {
+                    match self.check_event(&event, now) {
                         Ok(()) => judged.take(Some(event.event_id.clone()), Ok(Record::Event(event))),
                         Err((field, message)) => judged.take(given, Err(FieldError { field: at(field), message })),
                     }
@@ -123,9 +123,10 @@ impl Rules {
         judged
     }
 
-    fn check_event(&self, event: &Event) -> Result<(), (&'static str, String)> {
+    fn check_event(&self, event: &Event, now: Timestamp) -> Result<(), (&'static str, String)> {
         event.validate_ids().map_err(|e| (id_field(event), e.to_string()))?;
         self.config.events.get(&event.event_type).map_err(|e| ("type", e.to_string()))?;
+        event.timestamp.check_not_ahead(now).map_err(|e| ("timestamp", e.to_string()))?;
         if event.properties.len() > MAX_PROPERTIES {
             return Err(("properties", format!("{} properties; at most {MAX_PROPERTIES}", event.properties.len())));
         }

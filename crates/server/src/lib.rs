@@ -17,6 +17,20 @@ pub use error::EngineError;
 pub use serve::{serve, serve_engine, shutdown_signal};
 pub use state::Lifecycle;
 
+/// Whether a project with this configuration could be opened, as far as can be told without its data: its expressions compile, and what it
+/// names is there.
+///
+/// # Errors
+/// The setting that cannot work.
+pub fn check(config: &tastemaker_config::Config) -> Result<(), EngineError> {
+    let features = Arc::new(tastemaker_features::set::FeatureSet::compile(config)?);
+    let catalog = Arc::new(tastemaker_store::Catalog::new(config.items.schema()));
+    let options = tastemaker_recommend::state_options(config);
+    let state = tastemaker_features::OnlineState::with_features(options, Arc::clone(&catalog), features);
+    tastemaker_recommend::Recommender::new(config, catalog, Arc::new(state))?;
+    Ok(())
+}
+
 /// The router of the service over an open engine. `lifecycle` says when it is on its way out.
 ///
 /// # Errors

@@ -34,13 +34,14 @@ const NOTICE: Duration = Duration::from_millis(500);
 /// How long a connection that was accepted last may take to send its request.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Opens the engine and serves it on `listener` until `shutdown` is done, then drains.
+/// Opens the engine, calls `opened`, and serves on `listener` until `shutdown` is done, then drains.
 ///
 /// # Errors
 /// The engine cannot be opened, the address is not loopback while no keys are configured, or the log cannot be closed.
 pub async fn serve(
     config: Arc<Config>,
     listener: TcpListener,
+    opened: impl FnOnce(),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), EngineError> {
     let address = listener.local_addr().map_err(|e| EngineError::setup("find out the listening address", &e))?;
@@ -49,6 +50,7 @@ pub async fn serve(
     let engine = tokio::task::spawn_blocking(move || Engine::open(opening, Access::ReadWrite))
         .await
         .map_err(|e| EngineError::setup("open the project", &e))??;
+    opened();
     serve_engine(Arc::new(engine), listener, shutdown).await
 }
 

@@ -210,7 +210,7 @@ fn needed_scope(name: &str) -> &'static str {
 async fn the_world_is_not_served_without_keys() {
     let project = tastemaker_testkit::Project::new(SHOP);
     let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let outcome = tastemaker_server::serve(common::config(&project), listener, std::future::pending()).await;
+    let outcome = tastemaker_server::serve(common::config(&project), listener, || (), std::future::pending()).await;
     let error = outcome.unwrap_err().to_string();
     assert!(error.contains("without API keys") && error.contains("api_keys"), "{error}");
 }

@@ -24,6 +24,14 @@ pub enum TimeError {
         /// What was given.
         text: String,
     },
+    /// Later than any right clock could say.
+    #[error("{given} is in the future (it is {now} here); check the sender's clock and the unit of its timestamps")]
+    Ahead {
+        /// What was given.
+        given: Timestamp,
+        /// The present.
+        now: Timestamp,
+    },
     /// Not a length of time.
     #[error("'{text}' is not a length of time; write a whole number and a unit: 500ms, 30s, 15m, 12h, 7d or 2w")]
     NotAWindow {
@@ -46,6 +54,16 @@ const RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800 * MICROS..=253_402_
 impl Timestamp {
     /// The epoch, 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
+    /// How far a sender's clock may be ahead of ours. What is later is a mistake that would stay at the head of every window for years.
+    pub const MAX_AHEAD: Window = Window::from_days(1);
+
+    /// Whether a sender at `now` could have meant this, or what to tell it.
+    ///
+    /// # Errors
+    /// The time lies further ahead than [`Timestamp::MAX_AHEAD`].
+    pub fn check_not_ahead(self, now: Self) -> Result<(), TimeError> {
+        if self > now.plus(Self::MAX_AHEAD) { Err(TimeError::Ahead { given: self, now }) } else { Ok(()) }
+    }
 
     /// From microseconds since the epoch, as read back from our own storage.
     pub const fn from_micros(micros: i64) -> Self {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 use tastemaker_artifacts::GenerationStore;
 use tastemaker_config::Config;
-use tastemaker_log::LogReader;
+use tastemaker_log::{EventLog, LogOptions, LogReader};
 use tastemaker_types::{Position, Timestamp, Window};
 
 use crate::context::Context;
@@ -154,6 +154,13 @@ fn check_log(config: &Config, progress: &mut Progress) -> Vec<Check> {
         return vec![Check::ok("event log", format!("not there yet ({}); import or serve makes it", dir.display()))];
     }
     let mut read = || -> Result<(u64, Option<Timestamp>), tastemaker_log::LogError> {
+        // As a server would at its start, unless one has it: a write that was cut short is cut off, and acknowledged records that are gone
+        // are missed.
+        match EventLog::open(&dir, LogOptions::default(), Box::new(|_| {})) {
+            Ok(log) => log.close()?,
+            Err(tastemaker_log::LogError::Locked { .. }) => {}
+            Err(error) => return Err(error),
+        }
         let mut records = 0;
         let mut latest = None;
         for record in LogReader::open(&dir)?.read_from(Position(0)) {

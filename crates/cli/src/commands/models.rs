@@ -19,7 +19,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// List the generations; a corrupt one is listed as such
+    /// List the generations; one whose files are missing or cut short is listed as such (`doctor` reads them whole)
     #[command(after_help = "Example:\n  tastemaker models list")]
     List,
     /// Show what one generation was made from, how it did and what is in it

@@ -59,8 +59,10 @@ pub(crate) fn serve(config: Config, context: &Context) -> Result<()> {
             .await
             .with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
         let listening = Listening { project: config.project.name.clone(), listening: listener.local_addr()? };
-        context.output.print(&listening)?;
         let shutdown = tastemaker_server::shutdown_signal();
-        Ok(tastemaker_server::serve(Arc::new(config), listener, shutdown).await?)
+        let output = context.output;
+        // Whoever closed stdout does not want to know.
+        let opened = move || drop(output.print(&listening));
+        Ok(tastemaker_server::serve(Arc::new(config), listener, opened, shutdown).await?)
     })
 }

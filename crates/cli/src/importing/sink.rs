@@ -165,5 +165,5 @@ impl Sink for Http {
 }
 
 fn entity(upsert: &EntityUpsert) -> Value {
-    json!({ "id": upsert.id, "attributes": upsert.attributes, "timestamp": upsert.timestamp })
+    json!({ "id": upsert.id, "attributes": upsert.attributes, "timestamp": upsert.timestamp, "mode": upsert.mode })
 }

@@ -25,6 +25,12 @@ pub enum ExportError {
         /// The folder that would be written.
         path: PathBuf,
     },
+    /// The folder that would be replaced holds something else than an export.
+    #[error("{} was not written by an export, so its folder is not replaced; choose another, or remove it yourself", path.display())]
+    NotOurs {
+        /// The first such thing.
+        path: PathBuf,
+    },
     /// The log could not be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -117,6 +123,9 @@ pub fn events_to_parquet(
     if taken && !options.overwrite {
         return Err(ExportError::NotEmpty { path: target });
     }
+    if let Some(stranger) = stranger(&target)? {
+        return Err(ExportError::NotOurs { path: stranger });
+    }
     let work = WorkDir::create(out_dir)?;
     let mut sorter = DaySorter::new(work.path.join("runs"), options.sort_bytes);
     let end = reader.end()?;
@@ -175,6 +184,23 @@ fn is_vacant(target: &Path) -> io::Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(e) => Err(e),
     }
+}
+
+/// Something in the folder that no export has put there.
+fn stranger(target: &Path) -> io::Result<Option<PathBuf>> {
+    let entries = match fs::read_dir(target) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let ours = path.is_dir() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("date="));
+        if !ours {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 fn put_in_place(work: &WorkDir, made: &Path, target: &Path) -> io::Result<()> {

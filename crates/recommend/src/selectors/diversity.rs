@@ -28,7 +28,7 @@ pub(crate) struct Diversity {
 impl Selector<Query, Candidates> for Diversity {
     const NAME: &'static str = "diversity";
 
-    fn select(&self, query: &Query, batch: &Candidates, _: &StageContext) -> Result<Vec<u32>, StageError> {
+    fn select(&self, query: &Query, batch: &Candidates, context: &StageContext) -> Result<Vec<u32>, StageError> {
         let order = by_score(query, batch);
         let take = query.limit + query.reserve;
         if self.caps.is_empty() && self.mmr_lambda.is_none() {
@@ -39,7 +39,8 @@ impl Selector<Query, Candidates> for Diversity {
             None => (Groups::none(batch.rows.len()), Vec::new()),
         };
         let pool = Items { batch, generation: query.generation.as_deref(), groups };
-        Ok(compose(&pool, &order, take, &Rules { caps, mmr: self.mmr_lambda.map(|lambda| (lambda, MMR_DEPTH)) }))
+        let rules = Rules { caps, mmr: self.mmr_lambda.map(|lambda| (lambda, MMR_DEPTH)) };
+        Ok(compose(&pool, &order, take, &rules, || context.expired()))
     }
 }
 

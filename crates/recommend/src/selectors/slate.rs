@@ -23,13 +23,20 @@ pub(super) struct Rules {
 
 /// The positions in `order` (best first), of which the first `take` are chosen: at each place the best that no cap forbids, where with maximal marginal
 /// relevance the best is the one with the largest `λ · score / max |score| − (1 − λ) · max similarity to a chosen one` (Carbonell, Goldstein
-/// 1998). What the caps forbid comes after all else, in order, so that no candidate is lost and a slate is full if it can be.
-pub(super) fn compose(pool: &impl Pool, order: &[u32], take: usize, rules: &Rules) -> Vec<u32> {
+/// 1998). What the caps forbid comes after all else, in order, so that no candidate is lost and a slate is full if it can be. When `expired`
+/// says that the time is up, the places that are left are filled by score.
+pub(super) fn compose(
+    pool: &impl Pool,
+    order: &[u32],
+    take: usize,
+    rules: &Rules,
+    expired: impl Fn() -> bool,
+) -> Vec<u32> {
     let mut room = rules.caps.clone();
     let mut rest: Vec<u32> = order.to_vec();
     let mut chosen = Vec::with_capacity(take.min(order.len()));
     if let Some((lambda, places)) = rules.mmr {
-        marginal(pool, &mut rest, &mut chosen, &mut room, lambda, places.min(take));
+        marginal(pool, &mut rest, &mut chosen, &mut room, lambda, places.min(take), expired);
     }
     let mut forbidden = Vec::new();
     for position in rest {
@@ -56,12 +63,16 @@ fn marginal(
     room: &mut [u32],
     lambda: f32,
     places: usize,
+    expired: impl Fn() -> bool,
 ) {
     let largest = rest.iter().map(|position| pool.score(*position).abs()).fold(0f32, f32::max);
     let scale = if largest > 0.0 { 1.0 / largest } else { 0.0 };
     // The largest similarity to a chosen one, kept up to date by comparing with the last chosen alone.
     let mut nearest = vec![f32::NEG_INFINITY; pool.len()];
     while chosen.len() < places {
+        if expired() {
+            return;
+        }
         let last = chosen.last().copied();
         let mut best: Option<(usize, f32)> = None;
         for (place, &position) in rest.iter().enumerate() {
@@ -141,28 +152,38 @@ mod tests {
     }
 
     #[test]
+    fn when_the_time_is_up_the_rest_comes_by_score() {
+        let pool = Line { scores: vec![1.0, 0.9, 0.8, 0.7], groups: vec![vec![]; 4], places: vec![0.0, 0.0, 0.0, 9.0] };
+        let rules = Rules { caps: vec![], mmr: Some((0.1, 4)) };
+        assert_eq!(compose(&pool, &order(&pool), 3, &rules, || false)[1], 3, "the most different one comes second");
+        let asked = std::cell::Cell::new(0);
+        let after_one = || asked.replace(asked.get() + 1) >= 1;
+        assert_eq!(compose(&pool, &order(&pool), 3, &rules, after_one), [0, 1, 2]);
+    }
+
+    #[test]
     fn a_cap_lets_the_next_group_in_and_gives_way_when_nothing_else_is_left() {
         let pool = line(&[(5.0, &[0], 0.0), (4.0, &[0], 0.0), (3.0, &[1], 0.0), (2.0, &[0], 0.0), (1.0, &[], 0.0)]);
         let rules = Rules { caps: vec![1, 1], mmr: None };
-        assert_eq!(compose(&pool, &order(&pool), 3, &rules), [0, 2, 4]);
-        assert_eq!(compose(&pool, &order(&pool), 4, &rules), [0, 2, 4, 1]);
-        assert_eq!(compose(&pool, &order(&pool), 9, &rules), [0, 2, 4, 1, 3]);
+        assert_eq!(compose(&pool, &order(&pool), 3, &rules, || false), [0, 2, 4]);
+        assert_eq!(compose(&pool, &order(&pool), 4, &rules, || false), [0, 2, 4, 1]);
+        assert_eq!(compose(&pool, &order(&pool), 9, &rules, || false), [0, 2, 4, 1, 3]);
     }
 
     #[test]
     fn a_candidate_of_two_groups_needs_room_in_both() {
         let pool = line(&[(3.0, &[0, 1], 0.0), (2.0, &[1], 0.0), (1.0, &[2], 0.0)]);
         let rules = Rules { caps: vec![1, 1, 1], mmr: None };
-        assert_eq!(compose(&pool, &order(&pool), 2, &rules), [0, 2]);
+        assert_eq!(compose(&pool, &order(&pool), 2, &rules, || false), [0, 2]);
     }
 
     #[test]
     fn marginal_relevance_takes_the_different_one_before_the_second_of_a_kind() {
         let pool = line(&[(1.0, &[], 0.0), (0.9, &[], 0.01), (0.5, &[], 0.9)]);
         let varied = Rules { caps: vec![], mmr: Some((0.5, 10)) };
-        assert_eq!(compose(&pool, &order(&pool), 3, &varied), [0, 2, 1]);
+        assert_eq!(compose(&pool, &order(&pool), 3, &varied, || false), [0, 2, 1]);
         let plain = Rules { caps: vec![], mmr: Some((1.0, 10)) };
-        assert_eq!(compose(&pool, &order(&pool), 3, &plain), [0, 1, 2]);
+        assert_eq!(compose(&pool, &order(&pool), 3, &plain, || false), [0, 1, 2]);
     }
 
     /// Looks at everything anew for each place.
@@ -216,21 +237,21 @@ mod tests {
         #[test]
         fn the_fast_slate_is_the_slow_one((pool, rules, take) in pools()) {
             let order = order(&pool);
-            prop_assert_eq!(compose(&pool, &order, take, &rules), slow(&pool, &order, take.min(pool.len()), &rules));
+            prop_assert_eq!(compose(&pool, &order, take, &rules, || false), slow(&pool, &order, take.min(pool.len()), &rules));
         }
 
         #[test]
         fn no_candidate_is_lost_and_none_comes_twice((pool, rules, take) in pools()) {
-            let slate = compose(&pool, &order(&pool), take, &rules);
+            let slate = compose(&pool, &order(&pool), take, &rules, || false);
             prop_assert_eq!(slate.len(), take.min(pool.len()));
             prop_assert_eq!(slate.iter().collect::<BTreeSet<_>>().len(), slate.len());
-            let all = compose(&pool, &order(&pool), pool.len(), &rules);
+            let all = compose(&pool, &order(&pool), pool.len(), &rules, || false);
             prop_assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), (0..pool.len() as u32).collect::<BTreeSet<_>>());
         }
 
         #[test]
         fn a_cap_is_exceeded_only_when_every_candidate_left_exceeds_one((pool, rules, take) in pools()) {
-            let slate = compose(&pool, &order(&pool), take, &rules);
+            let slate = compose(&pool, &order(&pool), take, &rules, || false);
             let mut used = vec![0u32; rules.caps.len()];
             for (place, position) in slate.iter().enumerate() {
                 let over = |p: u32| pool.groups(p).iter().any(|g| used[*g as usize] >= rules.caps[*g as usize]);

@@ -38,6 +38,24 @@ impl Engine {
             }
             Err(error) => {
                 self.refuse(Some(champion), &error);
+                self.serving().is_none() && self.fall_back()
+            }
+        }
+    }
+
+    /// Installs the generation that was champion before, where none serves: an old model is better than none. The refused champion stays
+    /// the champion, and is told of.
+    fn fall_back(&self) -> bool {
+        let Ok(Some(before)) = self.generations.rollback_target() else { return false };
+        match self.load(before) {
+            Ok(generation) => {
+                tracing::warn!(version = before.0, "the champion before the refused one serves");
+                self.recommender.install(generation);
+                self.monitor.count(&metrics::GENERATION_LOADS, ["installed"], 1);
+                true
+            }
+            Err(error) => {
+                tracing::error!("{error}; no generation serves");
                 false
             }
         }

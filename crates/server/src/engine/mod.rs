@@ -83,6 +83,10 @@ impl Engine {
             let took = replay::replay(&reader, &state)?;
             monitor.set(&metrics::REPLAY_SECONDS, [], took.as_secs_f64());
         }
+        // So that an increase is seen from the first failure on.
+        for reason in ["full", "failed"] {
+            monitor.count_to(&metrics::LOG_WRITE_FAILURES, [reason], 0);
+        }
         let recommender = Recommender::new(&config, Arc::clone(&catalog), Arc::clone(&state))?;
         let engine = Self {
             rules: Rules::new(Arc::clone(&config)),
@@ -151,11 +155,9 @@ impl Engine {
         self.state.user(id, Timestamp::now()).map(|user| user.attributes)
     }
 
-    /// A page of items in the order in which they were first met, and the cursor of the next. An unreadable cursor is the
-    /// first page.
-    pub fn items_page(&self, cursor: Option<&str>, limit: usize) -> (Vec<(String, Attributes)>, Option<String>) {
+    /// A page of items in the order in which they were first met, from the row that the cursor names, and the cursor of the next.
+    pub fn items_page(&self, from: u32, limit: usize) -> (Vec<(String, Attributes)>, Option<String>) {
         let catalog = self.catalog.snapshot();
-        let from: u32 = cursor.and_then(|c| c.parse().ok()).unwrap_or(0);
         let mut alive = (from..catalog.len() as u32).filter(|row| catalog.alive(*row));
         let entity = |row| Some((catalog.id(row)?.to_string(), catalog.attributes(row)));
         let page = alive.by_ref().take(limit).filter_map(entity).collect();

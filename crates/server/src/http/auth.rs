@@ -88,14 +88,21 @@ fn asks_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     name == "localhost" || name.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Whether a request was not sent by a web page of another place: browsers name the origin of every request that could change something.
+fn from_loopback(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let host = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+    host.is_some_and(|uri| uri.authority().is_some() && asks_loopback(&uri, headers))
+}
+
 /// Checks a request against a scope; without configured keys everything is allowed to whoever asks for loopback.
 fn authorize(app: &App, uri: &Uri, headers: &HeaderMap, scope: Scope) -> Result<(), ApiError> {
     if app.keys().0.is_empty() {
-        if asks_loopback(uri, headers) {
+        if asks_loopback(uri, headers) && from_loopback(headers) {
             return Ok(());
         }
         app.monitor().count(&metrics::AUTH_REFUSED, ["host"], 1);
-        let detail = "without API keys this server answers to localhost alone; to serve it under a name, make keys with \
+        let detail = "without API keys this server answers to localhost and its pages alone; to serve it under a name, make keys with \
                       'tastemaker keys create'";
         return Err(ApiError::new(ProblemKind::Forbidden, detail));
     }
@@ -181,6 +188,9 @@ mod tests {
             assert!(!asks(host), "{host}");
         }
         let http_2 = |uri| asks_loopback(&Uri::from_static(uri), &HeaderMap::new());
+        let sent_by = |origin: &str| from_loopback(&HeaderMap::from_iter([(header::ORIGIN, origin.parse().unwrap())]));
+        assert!(sent_by("http://localhost:8080") && sent_by("http://127.0.0.1"));
+        assert!(!sent_by("http://evil.example") && !sent_by("null"));
         assert!(http_2("http://localhost:80/") && !http_2("http://evil.example/"));
     }
 

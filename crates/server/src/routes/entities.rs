@@ -129,7 +129,10 @@ pub(super) async fn list_items(
     State(app): State<App>,
     Params(query): Params<ListQuery>,
 ) -> Result<Json<ItemsPage>, ApiError> {
-    let (page, next) = app.engine().items_page(query.cursor.as_deref(), page_limit(&query)?);
+    let unknown =
+        || ApiError::field(ProblemKind::InvalidRequest, "cursor", "it is not one that this server gave".to_owned());
+    let from = query.cursor.as_deref().map_or(Ok(0), |cursor| cursor.parse().map_err(|_| unknown()))?;
+    let (page, next) = app.engine().items_page(from, page_limit(&query)?);
     Ok(Json(ItemsPage { items: entities(page), next }))
 }
 

@@ -9,10 +9,12 @@ mod write;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use tastemaker_api::ProblemKind;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -44,6 +46,43 @@ impl Modify for Security {
     }
 }
 
+/// What any route may answer besides what it says of itself.
+const ANYWHERE: [(&str, &str); 5] = [
+    ("400", "The request is not what it should be"),
+    ("401", "An API key is needed"),
+    ("403", "The API key, or where the request comes from, does not allow this"),
+    ("503", "Too much is being asked at once, or the server stops; try again"),
+    ("504", "It took longer than server.request_timeout"),
+];
+
+/// Gives every response a description, which OpenAPI demands, and every operation the answers that it may give as any other.
+fn complete(api: &mut utoipa::openapi::OpenApi) {
+    for item in api.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            for (status, description) in ANYWHERE {
+                responses.entry(status.to_owned()).or_insert_with(|| {
+                    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+                    let response = ResponseBuilder::new().content("application/problem+json", content);
+                    RefOr::T(response.description(description).build())
+                });
+            }
+            for (status, response) in responses {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    let status = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
+                    status
+                        .and_then(|status| status.canonical_reason())
+                        .unwrap_or("Answer")
+                        .clone_into(&mut response.description);
+                }
+            }
+        }
+    }
+}
+
 /// The whole router.
 pub(crate) fn router(app: App) -> Router {
     let open = OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready));
@@ -72,13 +111,14 @@ pub(crate) fn router(app: App) -> Router {
     let metrics = OpenApiRouter::new().routes(routes!(health::metrics));
 
     let admit = from_fn_with_state(app.clone(), admission::admit);
-    let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
+    let (router, mut api) = OpenApiRouter::with_openapi(Api::openapi())
         .merge(open)
         .merge(read.route_layer(admit.clone()).route_layer(from_fn_with_state(app.clone(), auth::read)))
         .merge(write.route_layer(admit.clone()).route_layer(from_fn_with_state(app.clone(), auth::write)))
         .merge(admin.route_layer(admit).route_layer(from_fn_with_state(app.clone(), auth::admin)))
         .merge(metrics.route_layer(from_fn_with_state(app.clone(), auth::read)))
         .split_for_parts();
+    complete(&mut api);
     router
         .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
         .method_not_allowed_fallback(method_not_allowed)
