@@ -14,6 +14,8 @@ mod latest;
 mod open;
 mod read;
 mod rows;
+mod seek;
+mod unit;
 mod version;
 mod write;
 

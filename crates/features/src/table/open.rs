@@ -13,6 +13,7 @@ use tastemaker_types::did_you_mean;
 
 use super::column::Role;
 use super::files::{expand, partition_value};
+use super::unit::guarded;
 use super::{FeatureType, TableError};
 
 /// The rows that are read as one piece of parallel work, within one row group.
@@ -203,7 +204,7 @@ fn read_footer(path: &Path) -> Result<(ArrowReaderMetadata, Stamp), TableError> 
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
-    let footer = ArrowReaderMetadata::load(file.file(), options).map_err(|e| TableError::unreadable(path, e))?;
+    let footer = guarded(path, || ArrowReaderMetadata::load(file.file(), options))?;
     Ok((footer, stamp))
 }
 

@@ -1,24 +1,17 @@
 //! Reading rows of a table: all of them in order, the chosen ones in order, or the keys and times of all on every core.
 
-use std::ops::Range;
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use arrow_buffer::NullBuffer;
 use arrow_schema::ArrowError;
-use fs_err as fs;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection};
 use rayon::prelude::*;
 
 use super::TableError;
 use super::keys::Keys;
-use super::open::{Place, Table, TableFile, Unit, stamp};
+use super::open::{Table, Unit};
+use super::unit::UnitReader;
 use super::version::Version;
-
-/// The most rows of one batch.
-const BATCH_ROWS: usize = 8_192;
 
 /// Rows that are passed over, because nothing can be said of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,16 +87,6 @@ impl Table {
         };
         let units: Vec<Vec<_>> = self.units.par_iter().map(read).collect::<Result<_, TableError>>()?;
         Ok(units.into_iter().flatten().collect())
-    }
-}
-
-impl Unit {
-    /// Those of `rows`, which ascend, that are in this unit.
-    fn part_of<'a>(&self, rows: &'a [u64]) -> &'a [u64] {
-        let end = self.first_row + self.rows as u64;
-        let from = rows.partition_point(|row| *row < self.first_row);
-        let to = rows.partition_point(|row| *row < end);
-        rows.get(from..to).unwrap_or_default()
     }
 }
 
@@ -213,97 +196,5 @@ impl KeyBatch {
                 self.created.as_ref().filter(|times| times.is_valid(row)).map_or(event, |times| times.value(row));
             (row, Version { event, created, row: self.first_row + row as u64 })
         })
-    }
-}
-
-/// Reads some columns of one unit.
-struct UnitReader<'a> {
-    file: &'a TableFile,
-    reader: ParquetRecordBatchReader,
-    /// For each wanted column its role, and where it comes from: a column of the reader's batches, or a folder's name.
-    columns: Vec<(super::column::Role, From<'a>)>,
-}
-
-enum From<'a> {
-    Batch(usize),
-    Folder(&'a ArrayRef),
-}
-
-impl<'a> UnitReader<'a> {
-    /// `columns` are places in the table's schema; `chosen` are rows of the unit, all if `None`.
-    fn open(table: &'a Table, unit: &Unit, columns: &[usize], chosen: Option<&[u64]>) -> Result<Self, TableError> {
-        let Some(file) = table.files.get(unit.file) else {
-            return Err(ArrowError::SchemaError("a unit of no file".to_owned()).into());
-        };
-        let wanted = || columns.iter().filter_map(|c| Some((*table.roles.get(*c)?, file.places.get(*c)?)));
-        let mut roots: Vec<usize> = wanted()
-            .filter_map(|(_, place)| match place {
-                Place::Root(root) => Some(*root),
-                Place::Folder(_) => None,
-            })
-            .collect();
-        roots.sort_unstable();
-        roots.dedup();
-        let columns = wanted()
-            .map(|(role, place)| match place {
-                // Batches come with their columns in the order of the file.
-                Place::Root(root) => (role, From::Batch(roots.partition_point(|other| other < root))),
-                Place::Folder(value) => (role, From::Folder(value)),
-            })
-            .collect();
-
-        let input = fs::File::open(&file.path).map_err(TableError::open(&file.path))?;
-        if stamp(&input).map_err(TableError::open(&file.path))? != file.stamp {
-            return Err(TableError::Changed { path: file.path.clone() });
-        }
-        let (input, _) = input.into_parts();
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, file.footer.clone());
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let group_rows = builder.metadata().row_groups().get(unit.row_group).map_or(0, |group| group.num_rows());
-        let reader = builder
-            .with_projection(mask)
-            .with_row_groups(vec![unit.row_group])
-            .with_row_selection(unit.selection(chosen, usize::try_from(group_rows).unwrap_or(0)))
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(|e| TableError::unreadable(&file.path, e))?;
-        Ok(Self { file, reader, columns })
-    }
-
-    /// The next rows, normalised, with their number.
-    fn next_batch(&mut self) -> Result<Option<(usize, Vec<ArrayRef>)>, TableError> {
-        let unreadable = |e: ArrowError| TableError::unreadable(&self.file.path, e);
-        let Some(batch) = self.reader.next().transpose().map_err(unreadable)? else { return Ok(None) };
-        let rows = batch.num_rows();
-        let arrays = self
-            .columns
-            .iter()
-            .map(|(role, from)| match from {
-                From::Folder(value) => arrow_select::take::take(value, &UInt32Array::from(vec![0; rows]), None),
-                From::Batch(index) => match batch.columns().get(*index) {
-                    Some(array) => role.normalise(array),
-                    None => Err(ArrowError::SchemaError("a column is missing from a batch".to_owned())),
-                },
-            })
-            .collect::<Result<_, _>>()
-            .map_err(unreadable)?;
-        Ok(Some((rows, arrays)))
-    }
-}
-
-impl Unit {
-    /// Which rows of the row group to read.
-    fn selection(&self, chosen: Option<&[u64]>, group_rows: usize) -> RowSelection {
-        let one = |row: &u64| -> Range<usize> {
-            let at = self.offset + (row - self.first_row) as usize;
-            at..at + 1
-        };
-        match chosen {
-            None => {
-                let all = self.offset..self.offset + self.rows;
-                RowSelection::from_consecutive_ranges(std::iter::once(all), group_rows)
-            }
-            Some(rows) => RowSelection::from_consecutive_ranges(rows.iter().map(one), group_rows),
-        }
     }
 }

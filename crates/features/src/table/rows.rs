@@ -15,6 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tastemaker_types::Timestamp;
 
 use super::column::{Role, utc};
+use super::unit::guarded;
 use super::{JoinRows, TableError};
 
 /// The columns that name entities.
@@ -115,7 +116,8 @@ impl EntityRows {
                 let reason = format!("it breaks off after row {}: {e}", self.rows);
                 TableError::unreadable(&self.path, reason)
             };
-            let Some(batch) = self.batches.next().transpose().map_err(unreadable)? else { break };
+            let next = guarded(&self.path, || Ok::<_, ArrowError>(self.batches.next().transpose()))?;
+            let Some(batch) = next.map_err(unreadable)? else { break };
             let mut columns = batch.columns().to_vec();
             let time = columns.get_mut(self.time).map(|column| self.times(column)).transpose()?;
             times.extend(time);
@@ -208,9 +210,9 @@ fn one(arrays: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
 
 fn parquet(path: &Path) -> Result<(SchemaRef, Batches), TableError> {
     let file = File::open(path).map_err(TableError::open(path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| TableError::unreadable(path, e))?;
+    let builder = guarded(path, || ParquetRecordBatchReaderBuilder::try_new(file))?;
     let schema = builder.schema().clone();
-    let reader = builder.with_batch_size(BATCH_ROWS).build().map_err(|e| TableError::unreadable(path, e))?;
+    let reader = guarded(path, || builder.with_batch_size(BATCH_ROWS).build())?;
     Ok((schema, Box::new(reader)))
 }
 

@@ -32,7 +32,7 @@ fn table_row() -> impl Strategy<Value = TableRow> {
 }
 
 /// The row that answers `user` at `time`, found by looking at all of them.
-fn reference<'a>(rows: &'a [TableRow], user: usize, time: i64, with_created: bool, late: bool) -> Option<&'a TableRow> {
+fn reference(rows: &[TableRow], user: usize, time: i64, with_created: bool, late: bool) -> Option<&TableRow> {
     let mut best: Option<&TableRow> = None;
     let created = |row: &TableRow| if with_created { row.created.or(row.event) } else { row.event };
     for row in rows {
