@@ -33,10 +33,7 @@ pub(crate) fn feature_column(value_type: ValueType, cells: &[Cell]) -> ArrayRef 
 }
 
 /// The values of an attribute.
-pub(crate) fn attribute_column(
-    kind: AttributeType,
-    values: &mut dyn Iterator<Item = Option<&Value>>,
-) -> ArrayRef {
+pub(crate) fn attribute_column(kind: AttributeType, values: &mut dyn Iterator<Item = Option<&Value>>) -> ArrayRef {
     match kind {
         AttributeType::Tag | AttributeType::Text => {
             let texts: StringArray =

@@ -169,6 +169,6 @@ impl LogError {
 }
 
 /// Whether the error says that there is no room: a full disk, a used-up quota, a file size limit.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use tastemaker_types::Position;
 
 use crate::LogError;
+use crate::error::is_full;
 
 /// The folder of the index inside that of the log.
 pub(crate) const FOLDER: &str = "ids";
@@ -81,7 +82,7 @@ struct Progress {
 #[derive(Default)]
 struct Saved {
     watermark: Position,
-    failure: Option<String>,
+    failure: Option<fjall::Error>,
 }
 
 impl IdIndex {
@@ -89,7 +90,7 @@ impl IdIndex {
     /// An index that cannot be opened is thrown away and begun anew.
     pub(crate) fn open(dir: &Path, run_ids: usize) -> Result<Self, LogError> {
         let dir = dir.join(FOLDER);
-        let failed = |e: fjall::Error| LogError::Index { dir: dir.clone(), detail: e.to_string() };
+        let failed = |e: fjall::Error| error(&dir, &e);
         let (database, keyspace, watermark) = match open_tree(&dir) {
             Ok(opened) => opened,
             Err(e) => {
@@ -140,8 +141,8 @@ impl IdIndex {
         if !self.saved_any {
             return Ok(None);
         }
-        let value = self.keyspace.get(id.key()).map_err(|e| self.error(e.to_string()))?;
-        value.map(|bytes| decode_position(&bytes).ok_or_else(|| self.error("an entry is damaged"))).transpose()
+        let value = self.keyspace.get(id.key()).map_err(|e| error(&self.dir, &e))?;
+        value.map(|bytes| decode_position(&bytes).ok_or_else(|| self.damaged("an entry is damaged"))).transpose()
     }
 
     /// Notes an id of a synced record.
@@ -162,8 +163,8 @@ impl IdIndex {
             let saved = self.progress.state.lock();
             if saved.watermark < run.end {
                 return match &saved.failure {
-                    Some(detail) if self.active.len() >= self.run_ids.saturating_mul(PATIENCE) => {
-                        Err(self.error(detail.clone()))
+                    Some(failure) if self.active.len() >= self.run_ids.saturating_mul(PATIENCE) => {
+                        Err(error(&self.dir, failure))
                     }
                     _ => Ok(()),
                 };
@@ -188,8 +189,8 @@ impl IdIndex {
         }
         let mut saved = self.progress.state.lock();
         while saved.watermark < run.end {
-            if let Some(detail) = saved.failure.take() {
-                return Err(self.error(detail));
+            if let Some(failure) = saved.failure.take() {
+                return Err(error(&self.dir, &failure));
             }
             self.progress.changed.wait(&mut saved);
         }
@@ -200,19 +201,35 @@ impl IdIndex {
     pub(crate) fn close(mut self, end: Position) -> Result<(), LogError> {
         if let Some((sender, saver)) = self.saver.take() {
             drop(sender);
-            saver.join().map_err(|_| self.error("its thread panicked"))?;
+            saver.join().map_err(|_| self.damaged("its thread panicked"))?;
         }
         let sealed = self.sealed.take().filter(|run| self.watermark() < run.end);
         let mut ids = std::mem::take(&mut self.active);
         ids.extend(sealed.iter().flat_map(|run| run.ids.iter().map(|(id, position)| (*id, *position))));
-        if self.watermark() < end {
-            save(&self.keyspace, &Run { ids, end }).map_err(|e| self.error(e.to_string()))?;
+        if self.watermark() >= end {
+            return Ok(());
         }
-        Ok(())
+        match save(&self.keyspace, &Run { ids, end }).map_err(|e| error(&self.dir, &e)) {
+            Err(LogError::DiskFull { .. }) => {
+                tracing::warn!("no space is left to save event ids; the next start reads them from the log");
+                Ok(())
+            }
+            saved => saved,
+        }
     }
 
-    fn error(&self, detail: impl Into<String>) -> LogError {
-        LogError::Index { dir: self.dir.clone(), detail: detail.into() }
+    fn damaged(&self, detail: &str) -> LogError {
+        LogError::Index { dir: self.dir.clone(), detail: detail.to_owned() }
+    }
+}
+
+/// An error of the storage engine; no space left is that of the log.
+fn error(dir: &Path, error: &fjall::Error) -> LogError {
+    match error {
+        fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io)) if is_full(io) => {
+            LogError::DiskFull { path: dir.to_owned(), source: Arc::new(io.kind().into()) }
+        }
+        other => LogError::Index { dir: dir.to_owned(), detail: other.to_string() },
     }
 }
 
@@ -252,7 +269,7 @@ fn save_runs(keyspace: &Keyspace, runs: &Receiver<Arc<Run>>, progress: &Progress
     while let Ok(run) = runs.recv() {
         while let Err(e) = save(keyspace, &run) {
             tracing::warn!("could not save event ids, trying again: {e}");
-            progress.state.lock().failure = Some(e.to_string());
+            progress.state.lock().failure = Some(e);
             progress.changed.notify_all();
             // Nothing else is sent while a run is under way: a closed channel is all that can be seen here.
             if matches!(runs.recv_timeout(RETRY), Err(RecvTimeoutError::Disconnected)) {

@@ -194,14 +194,16 @@ async fn a_broken_generation_is_refused_and_the_old_one_keeps_serving() {
     let metrics = server.client.get("/metrics").await.text();
     assert!(metrics.contains("tastemaker_generation_loads_total{result=\"refused\"}"));
 
-    // A restart with a broken champion still answers, without it.
+    // A restart with a broken champion answers with the one before.
     let bad = train_one(&server.project, true).await;
     until_serving(&server, bad).await;
     let project = server.stop().await;
     std::fs::remove_file(folder(&project, bad).join("encoder.bin")).unwrap();
     let server = Running::of(project).await;
     let answer = server.client.get("/v1/users/u1/recommendations").await.expect(200).json();
-    assert_eq!(answer["generation"], Value::Null);
+    assert_eq!(answer["generation"], good);
+    let ready = server.client.get("/health/ready").await.expect(200).json();
+    assert_eq!(ready["refused_generation"]["version"], bad);
     assert!(!answer["items"].as_array().unwrap().is_empty());
     server.stop().await;
 }
