@@ -8,10 +8,9 @@ mod support;
 
 use std::fs::File;
 use std::io::Read;
-use std::time::Duration;
 
 use serde_json::json;
-use support::{Ended, ITEMS, Project, USERS, signal};
+use support::{Ended, ITEMS, Project, USERS, signal, wait_until};
 
 #[test]
 fn a_query_is_a_table_for_people_and_json_lines_for_programs() {
@@ -86,7 +85,7 @@ fn ctrl_c_ends_a_query_that_would_not() {
     let project = Project::with_events();
     let endless = "select count(*) from generate_series(1, 4000000000000) a join events on a.value % 7 < 9";
     let child = project.spawn(&["sql", endless, "--out", "out.parquet"]);
-    std::thread::sleep(Duration::from_secs(2));
+    wait_until("the file", || project.file("out.parquet.partial").exists());
     signal(&child, "INT");
     let error = Ended::new(child.wait_with_output().unwrap()).failed(130);
     assert_eq!(error, "error: the query was cancelled\n");

@@ -45,8 +45,14 @@ impl DataFusionEngine {
     fn session(&self, limits: &Limits) -> Result<SessionContext, datafusion::error::DataFusionError> {
         let mut config =
             SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
+        let partitions = config.target_partitions();
+        let options = config.options_mut();
         // Errors then know the line and column.
-        config.options_mut().sql_parser.collect_spans = true;
+        options.sql_parser.collect_spans = true;
+        // Each thread's sort keeps this for merging what it spilled: together no more than half of what there is.
+        let for_merging = limits.memory_bytes / (2 * partitions.max(1));
+        options.execution.sort_spill_reservation_bytes =
+            options.execution.sort_spill_reservation_bytes.min(for_merging);
         let pool = Arc::new(FairSpillPool::new(limits.memory_bytes));
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         let session = SessionContext::new_with_config_rt(config, runtime);
