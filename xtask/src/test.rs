@@ -14,7 +14,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// The crates and features of a build with SQL: one selection for lints and tests, so that DataFusion is compiled for it once.
+/// The crates and features of a build with SQL. One selection for all of its tests, so that DataFusion is compiled once.
 const SQL: [&str; 6] =
     ["-p", "tastemaker-sql", "-p", "tastemaker-cli", "--features", "tastemaker-sql/datafusion,tastemaker-cli/sql"];
 
