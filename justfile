@@ -11,6 +11,10 @@ demo:
 test *args:
     cargo xtask test {{ args }}
 
+# The tests of a build with SQL
+test-sql:
+    cargo xtask test --sql
+
 # Format and lints
 lint:
     cargo fmt --all --check

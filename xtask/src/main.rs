@@ -20,6 +20,9 @@ struct Cli {
 enum Task {
     /// Run every test, provisioning what the tests need
     Test {
+        /// Instead, the tests of a build with SQL, which compiles DataFusion
+        #[arg(long)]
+        sql: bool,
         /// Passed on to the test runner
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -35,7 +38,8 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
-        Task::Test { args } => test::run(&args),
+        Task::Test { sql: false, args } => test::run(&args),
+        Task::Test { sql: true, args } => test::run_sql(&args),
         Task::Bench { bench } => bench::run(&bench),
         Task::Readme => readme::run(),
     }

@@ -10,6 +10,8 @@ mod interrupt;
 mod logging;
 mod output;
 mod progress;
+#[cfg(feature = "sql")]
+mod querying;
 
 use std::process::ExitCode;
 

@@ -4,6 +4,7 @@
 //!
 //! The bytes on disk, the guarantees and what to do in trouble are in `docs/event-log.md`.
 
+mod batches;
 mod commit;
 #[cfg(test)]
 mod crash_tests;
@@ -22,6 +23,7 @@ mod storage;
 mod wire;
 mod writer;
 
+pub use batches::{BATCH_ROWS, EventBatches, event_schema};
 pub use error::LogError;
 pub use log::{Appended, EventLog, LogOptions, LogStats, OnCommit};
 pub use reader::{LogReader, Records};

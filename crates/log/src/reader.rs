@@ -38,7 +38,7 @@ impl LogReader {
     /// All records from `position` on, in order. The iterator ends at the end of the log as it is then; asking it again later
     /// goes on with what was written since. After an error it stays ended.
     pub fn read_from(&self, position: Position) -> Records {
-        Records { frames: self.frames(position), wanted: position, ready: VecDeque::new(), failed: false }
+        Records { frames: self.frames(position), wanted: position, events: true, ready: VecDeque::new(), failed: false }
     }
 
     /// The frames from the start of the segment that holds `position`.
@@ -69,9 +69,10 @@ impl fmt::Debug for LogReader {
 /// Records in log order; see [`LogReader::read_from`].
 pub struct Records {
     frames: Frames,
-    /// The next position to give out.
+    /// Where to start.
     wanted: Position,
-    ready: VecDeque<Record>,
+    events: bool,
+    ready: VecDeque<(Position, Record)>,
     failed: bool,
 }
 
@@ -92,20 +93,23 @@ impl Iterator for Records {
                 }
             }
         }
-        let record = self.ready.pop_front()?;
-        let position = self.wanted;
-        self.wanted = position.next();
-        Some(Ok((position, record)))
+        self.ready.pop_front().map(Ok)
     }
 }
 
 impl Records {
+    /// Leaves out the events, without decoding them: the upserts, deletions and answers among them are found faster.
+    pub fn without_events(mut self) -> Self {
+        self.events = false;
+        self
+    }
+
     /// Decodes the wanted records of the next frame; false at the end of the log.
     fn decode_frame(&mut self) -> Result<bool, LogError> {
-        let Self { frames, wanted, ready, .. } = self;
+        let Self { frames, wanted, events, ready, .. } = self;
         frames.next(|position, bytes| {
-            if position >= *wanted {
-                ready.push_back(wire::decode(bytes)?);
+            if position >= *wanted && (*events || !wire::is_event(bytes)) {
+                ready.push_back((position, wire::decode(bytes)?));
             }
             Ok(())
         })

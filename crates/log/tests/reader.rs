@@ -5,7 +5,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{event, open_with};
+use common::{event, one_of_each, open, open_with};
 use tastemaker_log::{LogOptions, LogReader};
 use tastemaker_types::{Position, Record};
 
@@ -60,4 +60,16 @@ fn a_reader_started_anew_at_any_time_sees_a_prefix() {
             assert!(reader.end().unwrap().0 >= records.len() as u64);
         }
     });
+}
+
+#[test]
+fn without_events_the_others_keep_their_positions() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    log.append(one_of_each()).unwrap();
+    log.append(one_of_each()[2..].to_vec()).unwrap();
+    let others = |from| log.reader().read_from(Position(from)).without_events().map(Result::unwrap);
+    let expected: Vec<_> = (0..).map(Position).zip([one_of_each(), one_of_each()[2..].to_vec()].concat()).collect();
+    assert_eq!(others(0).collect::<Vec<_>>(), expected[2..]);
+    assert_eq!(others(5).collect::<Vec<_>>(), expected[5..]);
 }

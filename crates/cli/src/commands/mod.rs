@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod models;
 pub(crate) mod recommend;
 pub(crate) mod serve;
+pub(crate) mod sql;
 pub(crate) mod train;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Serve(args) => serve::run(&args, context)?,
         Verb::Models(args) => models::run(&args, context)?,
         Verb::Export(args) => export::run(&args, context)?,
+        Verb::Sql(args) => sql::run(&args, context)?,
         Verb::Doctor(args) => return doctor::run(&args, context),
         Verb::Config(args) => config::run(&args, context)?,
         Verb::Keys(args) => keys::run(&args, context)?,

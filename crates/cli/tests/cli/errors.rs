@@ -47,6 +47,16 @@ fn a_filter_that_names_no_attribute_is_refused_with_a_suggestion() {
     assert!(error.contains("parity"), "{error}");
 }
 
+#[cfg(not(feature = "sql"))]
+#[test]
+fn a_build_without_sql_has_the_verb_and_says_how_to_get_it() {
+    let project = Project::with_events();
+    let error = project.run(&["sql", "select 1"]).failed(1);
+    assert!(error.contains("cargo install --path crates/cli --features sql"), "{error}");
+    assert!(project.run(&["sql", "--help"]).ok().contains("Example:\n  tastemaker sql"));
+    project.run(&["sql"]).failed(2);
+}
+
 #[test]
 fn help_shows_an_example() {
     let help = Project::empty().run(&["train", "--help"]).ok();

@@ -105,9 +105,7 @@ const PROGRESS_EVERY: u64 = 10_000;
 /// Writes every event that is in the log now under `out_dir/events`. The folder appears whole at the end or not at all;
 /// temporary files live in a hidden folder beside it and need about as much space as the events in the log.
 ///
-/// Columns: `event_id`, `type`, `user_id`, `item_id` (UTF-8), `timestamp` (microseconds, UTC), `value` (double or null),
-/// `session_id`, `request_id` (UTF-8 or null), `properties` (JSON object or null), `position` (int64); the partition `date` is
-/// the UTC day of `timestamp`.
+/// The columns are those of [`event_schema`](crate::event_schema); the partition `date` is the UTC day of `timestamp`.
 ///
 /// # Errors
 /// [`ExportError::NotEmpty`] unless `overwrite` is set; anything that keeps the log from being read or files from being
@@ -158,14 +156,14 @@ pub fn events_to_parquet(
     let events = work.path.join("events");
     fs::create_dir(&events)?;
     let total = sorter.len();
-    let mut writer = PartWriter::new(events.clone(), options.part_rows);
+    let mut writer = PartWriter::new(events.clone(), options.part_rows)?;
     sorter.finish(|entry| {
         let event = match wire::decode(entry.record) {
             Ok(tastemaker_types::Record::Event(event)) => event,
             Ok(_) => return Ok(()),
             Err(detail) => return Err(ExportError::Record { position: entry.position, detail }),
         };
-        writer.push(entry.position, &event)?;
+        writer.push(entry.position, event, entry.record.len())?;
         if writer.rows().is_multiple_of(PROGRESS_EVERY) {
             progress(ExportProgress::Written { done: writer.rows(), total });
         }

@@ -177,6 +177,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<types::Record, String> {
     Ok(types::Record::from(kind))
 }
 
+/// Whether what [`split_first`] took is an event, from its first byte alone: nothing but the kind is at the top of a record.
+pub(crate) fn is_event(bytes: &[u8]) -> bool {
+    /// Field 1, length-delimited.
+    const EVENT: u8 = 1 << 3 | 2;
+    bytes.first() == Some(&EVENT)
+}
+
 /// Event id and time of a record, without decoding the rest; `None` if it is no event.
 ///
 /// # Errors
