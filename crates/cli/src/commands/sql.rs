@@ -17,7 +17,6 @@ The tables are events, items, users and recommendations, as the log is now; `des
 Example:
   tastemaker sql \"select type, count(*) from events group by type\"
   tastemaker sql --file report.sql --out report.parquet")]
-#[cfg_attr(not(feature = "sql"), expect(dead_code, reason = "parsed, so that the verb is the same in every build"))]
 pub(crate) struct Args {
     /// The query
     #[arg(value_name = "QUERY", required_unless_present = "file", conflicts_with = "file")]

@@ -77,6 +77,7 @@ pub fn records() -> Vec<Record> {
             generation,
             items: items.iter().map(|(id, score)| ServedItem { item_id: (*id).to_owned(), score: *score }).collect(),
             degraded: vec![],
+            features: None,
         })
     };
     vec![
