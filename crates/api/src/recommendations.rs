@@ -34,13 +34,17 @@ pub struct RecommendationsRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 10)]
     pub limit: Option<usize>,
-    /// An SQL expression over item attributes; only items for which it is true are answered.
+    /// An SQL expression over item attributes, features, user attributes and `context`; only items for which it is true are answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "category = 'electronics' AND price < :most")]
     pub filter: Option<String>,
     /// Values of the names in the filter.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, ParamValue>,
+    /// Parameters that the project declares in `[recommend.context]`, by name: expressions read them as `context.NAME`.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[schema(value_type = Option<AttributeValues>)]
+    pub context: Attributes,
     /// Ids of items to leave out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
@@ -62,8 +66,11 @@ pub struct RecommendationsRequest {
 pub struct RecommendationsQuery {
     /// How many items, 1 to 1000; the project's `recommend.limit` if left out.
     pub limit: Option<usize>,
-    /// An SQL expression over item attributes.
+    /// An SQL expression over item attributes, features, user attributes and `context`.
     pub filter: Option<String>,
+    /// Parameters that the project declares in `[recommend.context]`, as a JSON object.
+    #[param(example = "{\"device\": \"phone\"}")]
+    pub context: Option<String>,
     /// Whether items that the user has seen may be answered.
     pub include_seen: Option<bool>,
     /// How many candidates to consider.
@@ -74,7 +81,7 @@ pub struct RecommendationsQuery {
 }
 
 impl RecommendationsQuery {
-    /// The same as a request for `user_id`.
+    /// The same as a request for `user_id`, without the context, which is JSON of its own.
     pub fn for_user(self, user_id: String) -> RecommendationsRequest {
         RecommendationsRequest {
             user_id,
@@ -95,8 +102,11 @@ impl RecommendationsQuery {
 pub struct SimilarQuery {
     /// How many items, 1 to 1000; the project's `recommend.limit` if left out.
     pub limit: Option<usize>,
-    /// An SQL expression over item attributes.
+    /// An SQL expression over item attributes, features, user attributes and `context`.
     pub filter: Option<String>,
+    /// Parameters that the project declares in `[recommend.context]`, as a JSON object.
+    #[param(example = "{\"device\": \"phone\"}")]
+    pub context: Option<String>,
     /// Whether to tell how the answer came about.
     #[serde(default)]
     pub explain: bool,
@@ -111,6 +121,10 @@ pub struct RankRequest {
     pub user_id: String,
     /// The items to order, at most 10,000.
     pub items: Vec<String>,
+    /// Parameters that the project declares in `[recommend.context]`, by name: expressions read them as `context.NAME`.
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[schema(value_type = Option<AttributeValues>)]
+    pub context: Attributes,
     /// Whether to tell how the answer came about.
     #[serde(default)]
     pub explain: bool,

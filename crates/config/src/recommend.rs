@@ -30,9 +30,11 @@ pub struct RecommendConfig {
     /// Candidates that are retrieved, filtered and scored for one answer.
     #[schemars(range(min = 1, max = 100_000))]
     pub candidates: usize,
-    /// A SQL condition over item attributes that every recommended item meets, such as `available AND price > 0`.
+    /// A SQL condition that every recommended item meets, such as `available AND price > 0`: over item attributes, features, user attributes
+    /// and `context`.
     pub eligibility: Option<String>,
-    /// A SQL number over item attributes that multiplies the score, such as `CASE WHEN brand = 'own' THEN 1.2 ELSE 1 END`.
+    /// A SQL number that multiplies the score, such as `1 + 0.2 * (item.ctr_7d > 0.1)`: over item attributes, features, user attributes and
+    /// `context`.
     pub boost: Option<String>,
     /// The time for one answer. What is not ready by then is left out, and the answer says so.
     pub budget: Window,
@@ -56,8 +58,11 @@ pub struct RecommendConfig {
     pub diversity: DiversityConfig,
     /// The item attributes an answer carries. Left out: all.
     pub attributes: Option<Vec<String>>,
-    /// Parameters of a request that expressions of features may read as `context.NAME`, with their types.
+    /// Parameters of a request that expressions may read as `context.NAME`, with their types.
     pub context: IndexMap<String, AttributeType>,
+    /// Features that are logged with answers though no expression needs them, such as `["user.recent_click_count"]`: for training a ranker
+    /// later.
+    pub features: Vec<String>,
     /// The share of answers whose feature values are logged with them, for `tastemaker features validate`.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub log_features: f64,
@@ -82,6 +87,7 @@ impl Default for RecommendConfig {
             diversity: DiversityConfig::default(),
             attributes: None,
             context: IndexMap::new(),
+            features: Vec::new(),
             log_features: 0.01,
         }
     }

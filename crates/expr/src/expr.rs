@@ -47,12 +47,15 @@ impl Expr {
     /// # Errors
     /// [`ExprError`]: what is wrong, where, and what to write instead.
     pub fn compile(sql: &str, schema: &Schema, params: &Params) -> Result<Self, ExprError> {
-        let ast = parser::parse(sql, schema, params)?;
+        parser::parse(sql, schema, params).map(Self::of)
+    }
+
+    fn of(ast: Ast) -> Self {
         let mut columns = BTreeMap::new();
         collect_columns(&ast, &mut columns);
         let cache_key = ast.to_string().into();
         let indices = columns.keys().copied().collect();
-        Ok(Self { kind: ast.kind(), columns: columns.into_values().collect(), indices, cache_key, ast })
+        Self { kind: ast.kind(), columns: columns.into_values().collect(), indices, cache_key, ast }
     }
 
     /// As [`Expr::compile`], for a text that must be true or false of a row.
@@ -100,6 +103,20 @@ impl Expr {
         &self.ast
     }
 
+    /// A condition in two parts, of which both are true where it is: the operands of its `AND` that read nothing but columns for which `first`
+    /// is true, and the others. A condition without `AND` is one operand.
+    pub fn split(&self, first: impl Fn(&Column) -> bool) -> (Option<Self>, Option<Self>) {
+        let mut conjuncts = Vec::new();
+        collect_conjuncts(&self.ast, &mut conjuncts);
+        let parts = conjuncts.into_iter().map(|ast| Self::of(ast.clone()));
+        let (firsts, others): (Vec<Self>, Vec<Self>) = parts.partition(|part| part.columns.iter().all(&first));
+        let all = |mut parts: Vec<Self>| match parts.len() {
+            0 | 1 => parts.pop(),
+            _ => Some(Self::of(Ast::And(parts.into_iter().map(|part| part.ast).collect()))),
+        };
+        (all(firsts), all(others))
+    }
+
     /// Its value for every row, as an array of [`Expr::data_type`].
     ///
     /// # Errors
@@ -137,6 +154,13 @@ impl Expr {
             None => numbers.values().to_vec(),
             Some(_) => numbers.iter().map(|number| number.unwrap_or(default)).collect(),
         })
+    }
+}
+
+fn collect_conjuncts<'a>(ast: &'a Ast, into: &mut Vec<&'a Ast>) {
+    match ast {
+        Ast::And(operands) => operands.iter().for_each(|operand| collect_conjuncts(operand, into)),
+        other => into.push(other),
     }
 }
 

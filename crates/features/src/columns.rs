@@ -12,7 +12,7 @@ use crate::read::Cell;
 use crate::set::ValueType;
 
 /// The values of cells; of another type than the feature's they are NULL.
-pub(crate) fn feature_column(value_type: ValueType, cells: &[Cell]) -> ArrayRef {
+pub fn feature_column(value_type: ValueType, cells: &[Cell]) -> ArrayRef {
     let values = cells.iter().map(|cell| cell.value.as_ref());
     match value_type {
         ValueType::Number => Arc::new(
@@ -32,8 +32,8 @@ pub(crate) fn feature_column(value_type: ValueType, cells: &[Cell]) -> ArrayRef 
     }
 }
 
-/// The values of an attribute.
-pub(crate) fn attribute_column(kind: AttributeType, values: &mut dyn Iterator<Item = Option<&Value>>) -> ArrayRef {
+/// The values of an attribute; of another type than that they are NULL.
+pub fn attribute_column(kind: AttributeType, values: &mut dyn Iterator<Item = Option<&Value>>) -> ArrayRef {
     match kind {
         AttributeType::Tag | AttributeType::Text => {
             let texts: StringArray =

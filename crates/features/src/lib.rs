@@ -17,6 +17,7 @@ pub mod table;
 mod tiling;
 mod users;
 
+pub use columns::{attribute_column, feature_column};
 pub use fetch::FetchedItems;
 pub use kernel::Aggregate;
 pub use online::{EventMeaning, OnlineState, SeenBy, StateOptions};

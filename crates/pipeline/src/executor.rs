@@ -88,7 +88,9 @@ impl<Q: Sync, B: Batch + 'static> Hydrators<Q, B> {
                 apply: Box::new(move |batch, presence| owner.apply(batch, Patch { columns, presence })),
             }))
         });
-        self.0.push(Slot::new(H::NAME, StageKind::Hydrator, H::ON_FAILURE, false, hook));
+        let mut slot = Slot::new(H::NAME, StageKind::Hydrator, H::ON_FAILURE, false, hook);
+        slot.even_late |= H::EVEN_LATE;
+        self.0.push(slot);
         self
     }
 

@@ -115,6 +115,8 @@ pub trait Hydrator<Q, B>: Send + Sync {
     const NAME: &'static str;
     /// No default: what later stages do without the data is the author's to say.
     const ON_FAILURE: OnFailure;
+    /// Whether it runs even when the budget is spent: for cheap data without which a filter that fails closed lets nothing pass.
+    const EVEN_LATE: bool = false;
     /// The data for one batch.
     type Columns: Send;
     /// Looks the data up.

@@ -9,8 +9,8 @@ use tastemaker_types::{AttributeSchema, did_you_mean};
 
 use crate::SetupError;
 use crate::candidates::Candidates;
-use crate::filters::{Eligibility, Excluded, RequestFilter, SeenBefore, StillEligible};
-use crate::hydrators::{ItemAttributes, Similarities};
+use crate::filters::{Eligibility, Excluded, FeatureFilter, RequestFilter, SeenBefore, StillEligible};
+use crate::hydrators::{ComputedFeatures, ItemAttributes, ItemFeatures, PairFeatures, Similarities, UserFeatures};
 use crate::query::{Query, Weights};
 use crate::scorers::{Boost, Relevance};
 use crate::selectors::{Best, Diversity};
@@ -57,7 +57,12 @@ pub(crate) struct Pipelines {
 }
 
 impl Pipelines {
-    pub(crate) fn new(config: &RecommendConfig, attributes: &AttributeSchema) -> Result<Self, SetupError> {
+    /// `features`: whether there are any to read.
+    pub(crate) fn new(
+        config: &RecommendConfig,
+        attributes: &AttributeSchema,
+        features: bool,
+    ) -> Result<Self, SetupError> {
         let capped: Vec<usize> = config
             .diversity
             .max_per
@@ -90,9 +95,9 @@ impl Pipelines {
         let given = Stages::new().sources(|wave| wave.with(Given));
 
         let mut pipelines = Self {
-            for_user: scored(for_user, capped).selector(diversity).filters(|wave| wave.with(StillEligible)),
-            like_item: scored(like_item, Vec::new()).selector(Best).filters(|wave| wave.with(StillEligible)),
-            given: scored(given, Vec::new()).selector(Best).filters(|wave| wave.with(StillEligible)),
+            for_user: scored(for_user, capped, features).selector(diversity).filters(|wave| wave.with(StillEligible)),
+            like_item: scored(like_item, Vec::new(), features).selector(Best).filters(|wave| wave.with(StillEligible)),
+            given: scored(given, Vec::new(), features).selector(Best).filters(|wave| wave.with(StillEligible)),
         };
         for (stage, window) in &config.deadlines {
             pipelines.set_deadline(stage, window.to_duration())?;
@@ -118,9 +123,15 @@ impl Pipelines {
 }
 
 /// What happens to candidates wherever they come from.
-fn scored(sources: Stages, capped: Vec<usize>) -> Stages {
-    sources
-        .filters(|wave| wave.with(Eligibility).with(RequestFilter).with(Excluded).with(SeenBefore))
+fn scored(sources: Stages, capped: Vec<usize>, features: bool) -> Stages {
+    let mut stages = sources.filters(|wave| wave.with(Eligibility).with(RequestFilter).with(Excluded).with(SeenBefore));
+    if features {
+        stages = stages
+            .hydrators(|wave| wave.with(UserFeatures).with(ItemFeatures).with(PairFeatures))
+            .hydrators(|wave| wave.with(ComputedFeatures));
+    }
+    stages
+        .filters(|wave| wave.with(FeatureFilter))
         .hydrators(|wave| wave.with(ItemAttributes { capped }).with(Similarities))
         .scorer(Relevance)
         .scorer(Boost)

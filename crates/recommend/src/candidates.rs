@@ -8,6 +8,7 @@ use arrow_array::RecordBatch;
 use tastemaker_pipeline::{Batch, Verdict};
 
 use crate::explain::Retrieval;
+use crate::features::{Features, Reads};
 use crate::sources;
 
 /// Dropped candidates that an explanation remembers.
@@ -44,6 +45,10 @@ pub(crate) struct Candidates {
     pub(crate) signals: Option<Signals>,
     /// The attributes that later stages need, as hydrated. Any later change of the rows drops them.
     pub(crate) attributes: Option<RecordBatch>,
+    /// What was read for features; any later change of the rows drops it.
+    pub(crate) reads: Reads,
+    /// The features that the request needs, if they could be read.
+    pub(crate) features: Option<Features>,
     /// How the vector index was searched.
     pub(crate) retrieval: Option<Retrieval>,
     /// What an explanation wants besides; `None` where there is none.
@@ -90,6 +95,8 @@ impl Candidates {
                 self.found_by.push(found_by);
                 self.signals = None;
                 self.attributes = None;
+                self.reads = Reads::default();
+                self.features = None;
             }
         }
     }
@@ -100,7 +107,8 @@ impl Candidates {
     }
 }
 
-fn pick<T: Copy + Default>(values: &[T], positions: &[u32]) -> Vec<T> {
+/// The values at these positions.
+pub(crate) fn pick<T: Copy + Default>(values: &[T], positions: &[u32]) -> Vec<T> {
     positions.iter().map(|position| values.get(*position as usize).copied().unwrap_or_default()).collect()
 }
 
@@ -153,6 +161,8 @@ impl Batch for Candidates {
             freshness: pick(&signals.freshness, positions),
         });
         self.attributes = None;
+        self.reads = Reads::default();
+        self.features.iter_mut().for_each(|features| features.select(positions));
         self.reindex();
     }
 

@@ -5,7 +5,7 @@ use tastemaker_artifacts::ArtifactError;
 use tastemaker_expr::ExprError;
 use tastemaker_models::ModelError;
 use tastemaker_store::index::IndexError;
-use tastemaker_types::IdError;
+use tastemaker_types::{AttributeError, IdError};
 
 /// A request that cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum RecommendError {
     /// The filter is none.
     #[error("in the filter: {0}")]
     Filter(#[source] ExprError),
+    /// A parameter is not declared in `[recommend.context]`, or is of another type.
+    #[error("in the context: {0}")]
+    Context(#[from] AttributeError),
     /// There is no such item.
     #[error("there is no item '{id}'")]
     UnknownItem {
@@ -80,6 +83,12 @@ pub enum SetupError {
         name: String,
         /// The nearest or all names.
         hint: String,
+    },
+    /// A feature to be logged is not declared.
+    #[error("recommend.features in tastemaker.toml: {message}")]
+    Feature {
+        /// Which, and what may have been meant.
+        message: String,
     },
     /// An attribute is not declared.
     #[error("recommend.{key} in tastemaker.toml: unknown attribute '{name}'{hint}")]

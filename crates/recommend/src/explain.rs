@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value as Json;
 use tastemaker_pipeline::Trace;
 use tastemaker_store::index::{SearchParams, VectorIndex};
-use tastemaker_types::{Attributes, Timestamp};
+use tastemaker_types::{Attributes, FeatureValue, Timestamp};
 
 use crate::candidates::Candidates;
 use crate::numeric::norm;
-use crate::query::Query;
+use crate::query::{Admitting, Query};
 
 /// The most dropped candidates told.
 const DROPPED_TOLD: usize = 100;
@@ -98,6 +99,9 @@ pub struct ItemExplanation {
     pub contributions: BTreeMap<&'static str, f32>,
     /// The score after each scorer, in order.
     pub scored: Vec<(&'static str, f32)>,
+    /// The features that were read for it, each `entity.name`; null where there is no value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub features: BTreeMap<String, Json>,
 }
 
 /// An item that a filter kept out.
@@ -168,6 +172,7 @@ fn item(query: &Query, batch: &Candidates, position: usize) -> ItemExplanation {
             contributions.insert(name, weight * value);
         }
     }
+    let features = batch.features.iter().flat_map(|features| features.of(position));
     let scored = batch.story.iter().flat_map(|story| &story.scored);
     ItemExplanation {
         item_id: id(query, row),
@@ -175,6 +180,22 @@ fn item(query: &Query, batch: &Candidates, position: usize) -> ItemExplanation {
         signals,
         contributions,
         scored: scored.filter_map(|(scorer, scores)| Some((*scorer, *scores.get(&row)?))).collect(),
+        features: features.map(|(name, value)| (name, value.map_or(Json::Null, plain))).collect(),
+    }
+}
+
+/// A value as people write it.
+fn plain(value: &FeatureValue) -> Json {
+    match value {
+        FeatureValue::Number(number) => (*number).into(),
+        FeatureValue::Text(text) => text.as_str().into(),
+        FeatureValue::Bool(value) => (*value).into(),
+        FeatureValue::Time(at) => at.to_string().into(),
+        FeatureValue::Texts(texts) => texts.clone().into(),
+        FeatureValue::Vector(vector) => vector.clone().into(),
+        FeatureValue::Map(map) => {
+            Json::Object(map.iter().map(|(name, number)| (name.clone(), (*number).into())).collect())
+        }
     }
 }
 
@@ -199,11 +220,14 @@ fn dropped(query: &Query, batch: &Candidates) -> Vec<Dropped> {
 /// The first rule that keeps a row out.
 fn why_not(query: &Query, row: u32) -> Option<(&'static str, &'static str)> {
     let admission = &query.admission;
+    let kept_out = |condition: &Option<Admitting>| {
+        condition.as_ref().and_then(|admitting| admitting.rows.as_ref()).is_some_and(|rows| !rows.contains(row))
+    };
     if !query.catalog.alive(row) {
         Some(("eligibility", "deleted"))
-    } else if admission.eligibility.as_ref().is_some_and(|(_, rows)| !rows.contains(row)) {
+    } else if kept_out(&admission.eligibility) {
         Some(("eligibility", "not eligible"))
-    } else if admission.filter.as_ref().is_some_and(|(_, rows)| !rows.contains(row)) {
+    } else if kept_out(&admission.filter) {
         Some(("request_filter", "does not meet the filter"))
     } else if admission.excluded.contains(&row) {
         Some(("excluded", "excluded by the request"))

@@ -2,14 +2,17 @@
 //! recommendations for a user, items like an item, and the order of given items. `docs/recommending.md` tells the flow, the formula of the
 //! score and every setting. Nothing here touches disk once a generation is loaded, and nothing here knows HTTP.
 
+mod answer;
 mod assembly;
 mod candidates;
 mod error;
 mod explain;
 mod expressions;
+mod features;
 mod filters;
 mod generation;
 mod hydrators;
+mod names;
 mod numeric;
 mod query;
 mod recommender;

@@ -4,14 +4,16 @@
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
-use tastemaker_expr::Expr;
-use tastemaker_features::{Liked, Rankings};
+use tastemaker_features::{Liked, OnlineState, Rankings};
 use tastemaker_models::ModelError;
 use tastemaker_pipeline::StageError;
 use tastemaker_store::{Bitmap, Catalog, CatalogSnapshot};
-use tastemaker_types::{Timestamp, Window};
+use tastemaker_types::{Attributes, Timestamp, Window};
 
+use crate::expressions::Condition;
+use crate::features::Reading;
 use crate::generation::{Pinned, ServingGeneration};
+use crate::names::Compiled;
 
 /// The latest liked items that tell what the user likes now.
 const TASTE_ITEMS: usize = 5;
@@ -27,17 +29,38 @@ pub(crate) struct Weights {
     pub(crate) freshness: f32,
 }
 
+/// A condition, and who meets the part of it that reads item attributes alone, if there is such a part.
+#[derive(Debug, Clone)]
+pub(crate) struct Admitting {
+    pub(crate) condition: Arc<Condition>,
+    pub(crate) rows: Option<Arc<Bitmap>>,
+}
+
 /// Who may be in the answer. Each set is over the rows of the pinned catalog.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission {
-    /// The project's condition, and who meets it.
-    pub(crate) eligibility: Option<(Arc<Expr>, Arc<Bitmap>)>,
-    /// The request's condition, and who meets it.
-    pub(crate) filter: Option<(Arc<Expr>, Arc<Bitmap>)>,
+    /// The project's condition.
+    pub(crate) eligibility: Option<Admitting>,
+    /// The request's condition.
+    pub(crate) filter: Option<Admitting>,
     pub(crate) excluded: HashSet<u32>,
     pub(crate) seen: HashSet<u32>,
-    /// All of the above together, and alive: retrieval looks nowhere else, so that nothing is cut off before it is filtered.
+    /// All of the above together, as far as the catalog can tell, and alive: retrieval looks nowhere else, so that nothing is cut off before it is
+    /// filtered.
     pub(crate) admitted: Bitmap,
+}
+
+impl Admission {
+    /// What is checked on candidates, since the catalog cannot tell.
+    pub(crate) fn on_features(&self) -> impl Iterator<Item = &Compiled> {
+        let conditions = [&self.eligibility, &self.filter].into_iter().flatten();
+        conditions.filter_map(|admitting| admitting.condition.features.as_ref())
+    }
+
+    /// Whether candidates will be dropped that retrieval could not know of.
+    pub(crate) fn narrows(&self) -> bool {
+        self.on_features().any(Compiled::varies)
+    }
 }
 
 /// One request.
@@ -58,7 +81,16 @@ pub(crate) struct Query {
     /// Liked items that are still there, latest first.
     pub(crate) history: Vec<Liked>,
     pub(crate) admission: Admission,
-    pub(crate) boost: Option<Arc<Expr>>,
+    pub(crate) boost: Option<Arc<Compiled>>,
+    /// For whom, if it is for anybody.
+    pub(crate) user_id: Option<String>,
+    /// What is known of the user, as far as an expression reads it.
+    pub(crate) user_attributes: Attributes,
+    /// The request's parameters.
+    pub(crate) context: Attributes,
+    /// The features to read, if any are needed.
+    pub(crate) reading: Option<Reading>,
+    pub(crate) state: Arc<OnlineState>,
     /// Rows to rank, for a request that brings its own.
     pub(crate) given: Vec<u32>,
     pub(crate) user_vector: Once<Result<Option<Vec<f32>>, Arc<ModelError>>>,
@@ -97,8 +129,9 @@ impl Query {
         taste.as_deref().map(|taste| (generation, taste))
     }
 
-    /// How many candidates an answer needs before the last check, if there are that many.
+    /// How many candidates an answer needs before the last check, if there are that many: all that are considered where features will drop some.
     pub(crate) fn wanted(&self) -> usize {
-        (self.limit + self.reserve).min(self.admission.admitted.count())
+        let enough = if self.admission.narrows() { self.candidates } else { self.limit + self.reserve };
+        enough.min(self.admission.admitted.count())
     }
 }

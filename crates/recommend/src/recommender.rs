@@ -1,62 +1,41 @@
-//! From a request to a query, a run of the stages, and an answer.
+//! What callers use: a recommender is set up and checked once, and answers three kinds of request.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tastemaker_config::{Config, RecommendConfig};
-use tastemaker_expr::{Bind, Expr, Kind};
+use tastemaker_expr::Kind;
+use tastemaker_features::set::FeatureId;
 use tastemaker_features::{Liked, OnlineState, User};
-use tastemaker_pipeline::{Outcome, Pipeline};
-use tastemaker_store::{Bitmap, Catalog, CatalogSnapshot};
+use tastemaker_store::Catalog;
 use tastemaker_types::{Attributes, Timestamp, validate_id};
 use uuid::Uuid;
 
+use crate::answer::Ask;
 use crate::assembly::{Pipelines, place, weights};
-use crate::candidates::Candidates;
-use crate::explain::explain;
 use crate::expressions::Expressions;
+use crate::features::FeaturePlans;
 use crate::generation::{Installed, Pinned, ServingGeneration};
-use crate::query::{Admission, Once, Query, Weights};
+use crate::names::{Compiled, Names};
+use crate::query::Weights;
 use crate::{
-    MAX_CANDIDATES, MAX_IDS, RankRequest, RecommendError, RecommendRequest, Recommendation, RecommendedItem,
-    SetupError, SimilarRequest, sources,
+    MAX_CANDIDATES, MAX_IDS, RankRequest, RecommendError, RecommendRequest, Recommendation, SetupError, SimilarRequest,
 };
 
 /// Answers requests, from any number of threads. An answer takes CPU time alone, around a millisecond of it.
 pub struct Recommender {
-    config: RecommendConfig,
+    pub(crate) config: RecommendConfig,
     weights: Weights,
-    budget: Duration,
-    catalog: Arc<Catalog>,
-    state: Arc<OnlineState>,
+    pub(crate) budget: Duration,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) state: Arc<OnlineState>,
     generation: Installed,
-    expressions: Expressions,
+    pub(crate) expressions: Expressions,
+    pub(crate) features: FeaturePlans,
     pipelines: Pipelines,
     /// The attributes that answers carry, and their places; all of them if it is `None`.
-    attributes: Option<Vec<(String, usize)>>,
-}
-
-/// What one request asks of a pipeline, whoever it is for.
-struct Ask<'a> {
-    now: Timestamp,
-    limit: usize,
-    candidates: usize,
-    filter: Option<&'a str>,
-    params: &'a BTreeMap<String, Bind>,
-    exclude: &'a [String],
-    /// Rows to exclude besides.
-    excluded: Vec<u32>,
-    history: Vec<Liked>,
-    seen: Vec<u32>,
-    given: &'a [String],
-    weights: Weights,
-    generation: Pinned,
-    /// What the answer lacks from the start.
-    degraded: Vec<String>,
-    request_id: Option<&'a str>,
-    /// For an explanation: what was known of the user.
-    story: Option<Option<&'a Attributes>>,
+    pub(crate) attributes: Option<Vec<(String, usize)>>,
 }
 
 impl Recommender {
@@ -67,30 +46,40 @@ impl Recommender {
     /// [`SetupError`] names the setting that cannot work.
     pub fn new(config: &Config, catalog: Arc<Catalog>, state: Arc<OnlineState>) -> Result<Self, SetupError> {
         let config = config.recommend.clone();
-        let expressions = Expressions::new(catalog.schema().clone());
+        let declared = state.features();
+        let expressions = Expressions::new(Names::new(catalog.attributes(), declared));
+        let mut needed: Vec<FeatureId> = Vec::new();
         let now = Timestamp::now();
         if let Some(text) = &config.eligibility {
             let compiled = expressions.condition(text, &BTreeMap::new(), now);
-            compiled.map_err(|error| SetupError::Expression { key: "eligibility", source: Box::new(error) })?;
+            let condition =
+                compiled.map_err(|error| SetupError::Expression { key: "eligibility", source: Box::new(error) })?;
+            needed.extend(condition.parts().flat_map(Compiled::features));
         }
         if let Some(text) = &config.boost {
             let compiled = expressions.value(text, now);
             let boost = compiled.map_err(|error| SetupError::Expression { key: "boost", source: Box::new(error) })?;
-            if let Some(kind) = boost.kind().filter(|kind| *kind != Kind::Number) {
+            if let Some(kind) = boost.expr().kind().filter(|kind| *kind != Kind::Number) {
                 return Err(SetupError::Boost { found: kind.to_string() });
             }
+            needed.extend(boost.features());
         }
-        let declared = catalog.attributes();
+        let logged = config.features.iter().map(|reference| declared.by_reference(reference));
+        let logged: Vec<FeatureId> =
+            logged.collect::<Result<_, _>>().map_err(|message| SetupError::Feature { message })?;
+        let readable = !declared.is_empty() || !logged.is_empty();
+        let items = catalog.attributes();
         let attributes = config
             .attributes
             .as_ref()
-            .map(|names| names.iter().map(|name| Ok((name.clone(), place("attributes", declared, name)?))).collect());
+            .map(|names| names.iter().map(|name| Ok((name.clone(), place("attributes", items, name)?))).collect());
         Ok(Self {
             weights: weights(&config),
             budget: config.budget.to_duration(),
-            pipelines: Pipelines::new(&config, declared)?,
+            pipelines: Pipelines::new(&config, items, readable)?,
             attributes: attributes.transpose()?,
             generation: Installed::empty(),
+            features: FeaturePlans::new(declared, needed, logged, config.log_features),
             expressions,
             catalog,
             state,
@@ -125,6 +114,9 @@ impl Recommender {
         });
         let ask = Ask {
             now,
+            user_id: Some(&request.user_id),
+            attributes: user.map(|user| &user.attributes),
+            context: self.context(&request.context)?,
             limit: self.limit(request.limit)?,
             candidates: in_range("candidates", request.candidates, self.config.candidates, MAX_CANDIDATES)?,
             filter: request.filter.as_deref(),
@@ -137,8 +129,9 @@ impl Recommender {
             weights: self.weights,
             generation,
             degraded,
-            request_id: request.request_id.as_deref(),
-            story: request.explain.then(|| user.map(|user| &user.attributes)),
+            logged: true,
+            request_id: request_id(request.request_id.as_deref()),
+            explain: request.explain,
         };
         self.full_answer(&self.pipelines.for_user, &ask)
     }
@@ -163,6 +156,9 @@ impl Recommender {
             if has_vector { Weights { similarity: 1.0, ..none } } else { Weights { popularity: 1.0, ..none } };
         let ask = Ask {
             now,
+            user_id: None,
+            attributes: None,
+            context: self.context(&request.context)?,
             limit: self.limit(request.limit)?,
             candidates: self.config.candidates,
             filter: request.filter.as_deref(),
@@ -175,8 +171,9 @@ impl Recommender {
             weights,
             generation,
             degraded,
-            request_id: request.request_id.as_deref(),
-            story: request.explain.then_some(None),
+            logged: false,
+            request_id: request_id(request.request_id.as_deref()),
+            explain: request.explain,
         };
         self.full_answer(&self.pipelines.like_item, &ask)
     }
@@ -190,30 +187,39 @@ impl Recommender {
         not_too_many("items", request.items.len())?;
         let (user, now) = self.user(&request.user_id, request.now);
         let (generation, degraded) = self.pin();
+        let user = user.as_ref();
         let ask = Ask {
             now,
+            user_id: Some(&request.user_id),
+            attributes: user.map(|user| &user.attributes),
+            context: self.context(&request.context)?,
             limit: request.items.len(),
             candidates: self.config.candidates,
             filter: None,
             params: &BTreeMap::new(),
             exclude: &[],
             excluded: Vec::new(),
-            history: user.as_ref().map(|user| user.history.clone()).unwrap_or_default(),
+            history: user.map(|user| user.history.clone()).unwrap_or_default(),
             seen: Vec::new(),
             given: &request.items,
             weights: self.weights,
             generation,
             degraded,
-            request_id: request.request_id.as_deref(),
-            story: request.explain.then(|| user.as_ref().map(|user| &user.attributes)),
+            logged: false,
+            request_id: request_id(request.request_id.as_deref()),
+            explain: request.explain,
         };
-        let query = self.query(&ask)?;
-        Ok(self.run(&self.pipelines.given, &query, &ask))
+        self.answer_once(&self.pipelines.given, &ask)
     }
 
     fn user(&self, id: &str, now: Option<Timestamp>) -> (Option<User>, Timestamp) {
         let now = now.unwrap_or_else(Timestamp::now);
         (self.state.user(id, now), now)
+    }
+
+    /// The request's parameters, of their declared types.
+    fn context(&self, given: &Attributes) -> Result<Attributes, RecommendError> {
+        Ok(self.state.features().context().coerce_all(given.clone())?)
     }
 
     fn pin(&self) -> (Pinned, Vec<String>) {
@@ -225,138 +231,6 @@ impl Recommender {
     fn limit(&self, asked: Option<usize>) -> Result<usize, RecommendError> {
         in_range("limit", asked, self.config.limit, self.config.max_limit)
     }
-
-    /// Runs, and once more if items changed under the run so that the answer came out short.
-    fn full_answer(
-        &self,
-        pipeline: &Pipeline<Query, Candidates>,
-        ask: &Ask<'_>,
-    ) -> Result<Recommendation, RecommendError> {
-        let query = self.query(ask)?;
-        let answer = self.run(pipeline, &query, ask);
-        if answer.items.len() < ask.limit && self.catalog.snapshot().version() != query.catalog.version() {
-            return Ok(self.run(pipeline, &self.query(ask)?, ask));
-        }
-        Ok(answer)
-    }
-
-    /// Pins what the request needs.
-    fn query(&self, ask: &Ask<'_>) -> Result<Query, RecommendError> {
-        not_too_many("exclude", ask.exclude.len())?;
-        let catalog = self.catalog.snapshot();
-        let rankings = self.state.rankings(ask.now);
-        let mut excluded: HashSet<u32> = ask.exclude.iter().filter_map(|id| catalog.row(id)).collect();
-        excluded.extend(&ask.excluded);
-        let admission = self.admission(ask, &catalog, excluded)?;
-        let boost = match &self.config.boost {
-            // It compiled at start; should it not do so now, the answer goes without it.
-            Some(text) => self.expressions.value(text, ask.now).ok(),
-            None => None,
-        };
-        let mut given: Vec<u32> = ask.given.iter().filter_map(|id| catalog.row(id)).collect();
-        let mut first = HashSet::new();
-        given.retain(|row| first.insert(*row));
-        let reserve = ask.limit / 2 + 10;
-        Ok(Query {
-            now: ask.now,
-            limit: ask.limit,
-            reserve,
-            candidates: ask.candidates.max(ask.limit + reserve),
-            weights: ask.weights,
-            fresh_window: self.config.fresh_window,
-            live: Arc::clone(&self.catalog),
-            generation: ask.generation.clone(),
-            rankings,
-            history: ask.history.iter().filter(|liked| catalog.alive(liked.row)).copied().collect(),
-            admission,
-            boost,
-            given,
-            user_vector: Once::new(),
-            taste: Once::new(),
-            catalog,
-        })
-    }
-
-    fn admission(
-        &self,
-        ask: &Ask<'_>,
-        catalog: &CatalogSnapshot,
-        excluded: HashSet<u32>,
-    ) -> Result<Admission, RecommendError> {
-        let none = BTreeMap::new();
-        let who = |what: &'static str, expression: Arc<Expr>| match catalog.bitmap(&expression) {
-            Ok(rows) => Ok((expression, rows)),
-            Err(error) => Err(RecommendError::Evaluation { what, source: Box::new(error) }),
-        };
-        let eligibility = match &self.config.eligibility {
-            Some(text) => {
-                let compiled = self.expressions.condition(text, &none, ask.now);
-                let evaluation = |error| RecommendError::Evaluation { what: "eligibility", source: Box::new(error) };
-                Some(who("eligibility", compiled.map_err(evaluation)?)?)
-            }
-            None => None,
-        };
-        let filter = match ask.filter {
-            Some(text) => {
-                let compiled = self.expressions.condition(text, ask.params, ask.now);
-                Some(who("filter", compiled.map_err(RecommendError::Filter)?)?)
-            }
-            None => None,
-        };
-        let mut admitted = match (&eligibility, &filter) {
-            (Some((_, eligible)), Some((_, passing))) => eligible.and(passing),
-            (Some((_, rows)), None) | (None, Some((_, rows))) => Bitmap::clone(rows),
-            (None, None) => Bitmap::clone(&catalog.alive_rows()),
-        };
-        let seen: HashSet<u32> = ask.seen.iter().copied().collect();
-        for row in excluded.iter().chain(&seen) {
-            admitted.remove(*row);
-        }
-        Ok(Admission { eligibility, filter, excluded, seen, admitted })
-    }
-
-    fn run(&self, pipeline: &Pipeline<Query, Candidates>, query: &Query, ask: &Ask<'_>) -> Recommendation {
-        let Outcome { batch, trace } = pipeline.run_blocking(query, Candidates::new(ask.story.is_some()), self.budget);
-        let mut degraded = ask.degraded.clone();
-        for (stage, reason) in trace.missing() {
-            let missing = format!("{stage}:{reason}");
-            if !degraded.contains(&missing) {
-                degraded.push(missing);
-            }
-        }
-        let columns = batch.rows.iter().zip(&batch.scores).zip(&batch.found_by);
-        let items = columns.take(query.limit).map(|((row, score), found_by)| RecommendedItem {
-            item_id: query.catalog.id(*row).map(|id| id.to_string()).unwrap_or_default(),
-            score: *score,
-            sources: sources::names(*found_by).collect(),
-            attributes: self.attributes_of(&query.catalog, *row),
-        });
-        Recommendation {
-            items: items.collect(),
-            request_id: ask.request_id.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned),
-            generation: query.generation.as_deref().map(ServingGeneration::version),
-            degraded,
-            explain: ask.story.map(|attributes| {
-                explain(
-                    query,
-                    &batch,
-                    query.limit,
-                    trace,
-                    attributes.is_some(),
-                    attributes.cloned().unwrap_or_default(),
-                )
-            }),
-        }
-    }
-
-    fn attributes_of(&self, catalog: &CatalogSnapshot, row: u32) -> Attributes {
-        match &self.attributes {
-            None => catalog.attributes(row),
-            Some(named) => {
-                named.iter().filter_map(|(name, place)| Some((name.clone(), catalog.value(row, *place)?))).collect()
-            }
-        }
-    }
 }
 
 fn in_range(what: &'static str, asked: Option<usize>, default: usize, max: usize) -> Result<usize, RecommendError> {
@@ -367,6 +241,10 @@ fn in_range(what: &'static str, asked: Option<usize>, default: usize, max: usize
     }
 }
 
-fn not_too_many(what: &'static str, given: usize) -> Result<(), RecommendError> {
+pub(crate) fn not_too_many(what: &'static str, given: usize) -> Result<(), RecommendError> {
     if given <= MAX_IDS { Ok(()) } else { Err(RecommendError::TooMany { what, given, max: MAX_IDS }) }
+}
+
+fn request_id(given: Option<&str>) -> String {
+    given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }

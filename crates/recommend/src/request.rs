@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tastemaker_expr::Bind;
-use tastemaker_types::{Attributes, Timestamp};
+use tastemaker_types::{Attributes, ServedFeatures, Timestamp};
 
 use crate::Explanation;
 
@@ -20,10 +20,13 @@ pub struct RecommendRequest {
     pub user_id: String,
     /// How many items, from 1 to the project's `recommend.max_limit`; the project's `recommend.limit` if left out.
     pub limit: Option<usize>,
-    /// A SQL condition over item attributes that every item of the answer meets.
+    /// A SQL condition that every item of the answer meets: over item attributes, features, user attributes and the context.
     pub filter: Option<String>,
     /// Values of the `:names` in the filter.
     pub params: BTreeMap<String, Bind>,
+    /// Parameters that the project declares in `[recommend.context]`, which expressions read as `context.NAME`; those that are left out are
+    /// NULL.
+    pub context: Attributes,
     /// Ids of items to leave out.
     pub exclude: Vec<String>,
     /// Whether items that the user has met may come; the project's policy if left out.
@@ -38,7 +41,7 @@ pub struct RecommendRequest {
     pub request_id: Option<String>,
 }
 
-/// Asks for items like one item.
+/// Asks for items like one item. There is no user: features of users and pairs are as those of one of whom nothing is known.
 #[derive(Debug, Clone, Default)]
 pub struct SimilarRequest {
     /// Like which item.
@@ -49,6 +52,8 @@ pub struct SimilarRequest {
     pub filter: Option<String>,
     /// As in [`RecommendRequest`].
     pub params: BTreeMap<String, Bind>,
+    /// As in [`RecommendRequest`].
+    pub context: Attributes,
     /// As in [`RecommendRequest`].
     pub exclude: Vec<String>,
     /// As in [`RecommendRequest`].
@@ -66,6 +71,8 @@ pub struct RankRequest {
     pub user_id: String,
     /// The items to order, at most [`MAX_IDS`]; an item that is there twice is ranked once.
     pub items: Vec<String>,
+    /// As in [`RecommendRequest`].
+    pub context: Attributes,
     /// As in [`RecommendRequest`].
     pub explain: bool,
     /// As in [`RecommendRequest`].
@@ -89,6 +96,13 @@ pub struct Recommendation {
     /// How the answer came about, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<Explanation>,
+    /// The moment that it was made for: features were read as of then.
+    #[serde(skip)]
+    pub at: Timestamp,
+    /// The features that it was made with, for the log; none if none were needed or could be read. Values are there in the share
+    /// `recommend.log_features` of the answers for users.
+    #[serde(skip)]
+    pub features: Option<ServedFeatures>,
 }
 
 /// One item of an answer.

@@ -56,7 +56,7 @@ impl ValueType {
     }
 
     /// What expressions see; none for what they cannot read.
-    fn expression_type(self) -> Option<DataType> {
+    pub fn expression_type(self) -> Option<DataType> {
         let attribute = match self {
             Self::Number => AttributeType::Number,
             Self::Bool => AttributeType::Bool,

@@ -6,7 +6,7 @@ use super::judge;
 use crate::candidates::Candidates;
 use crate::query::Query;
 
-/// Keeps items that are there and meet `recommend.eligibility`.
+/// Keeps items that are there and whose attributes meet `recommend.eligibility`.
 pub(crate) struct Eligibility;
 
 impl Filter<Query, Candidates> for Eligibility {
@@ -14,7 +14,7 @@ impl Filter<Query, Candidates> for Eligibility {
     const ON_FAILURE: OnFailure = OnFailure::Closed;
 
     fn keep(&self, query: &Query, batch: &Candidates, _: &StageContext) -> Result<Vec<Verdict>, StageError> {
-        let eligible = query.admission.eligibility.as_ref().map(|(_, rows)| rows);
+        let eligible = query.admission.eligibility.as_ref().and_then(|admitting| admitting.rows.as_deref());
         Ok(judge(batch, "not eligible", |row| {
             query.catalog.alive(row) && eligible.is_none_or(|eligible| eligible.contains(row))
         }))

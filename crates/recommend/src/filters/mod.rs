@@ -1,14 +1,16 @@
-//! Who may not be in the answer. Sources look among the admitted alone, so these find something only where a source does not (items given
-//! in the request); the last one looks at the catalog anew.
+//! Who may not be in the answer. Sources look among the admitted alone, so most of these find something only where a source does not (items
+//! given in the request). The one on features drops what the catalog could not tell, and the last one looks at the catalog anew.
 
 mod eligibility;
 mod excluded;
+mod feature_filter;
 mod request_filter;
 mod seen;
 mod still_eligible;
 
 pub(crate) use eligibility::Eligibility;
 pub(crate) use excluded::Excluded;
+pub(crate) use feature_filter::FeatureFilter;
 pub(crate) use request_filter::RequestFilter;
 pub(crate) use seen::SeenBefore;
 pub(crate) use still_eligible::StillEligible;

@@ -6,7 +6,7 @@ use super::judge;
 use crate::candidates::Candidates;
 use crate::query::Query;
 
-/// Keeps items that meet the request's filter.
+/// Keeps items whose attributes meet the request's filter.
 pub(crate) struct RequestFilter;
 
 impl Filter<Query, Candidates> for RequestFilter {
@@ -14,7 +14,7 @@ impl Filter<Query, Candidates> for RequestFilter {
     const ON_FAILURE: OnFailure = OnFailure::Closed;
 
     fn keep(&self, query: &Query, batch: &Candidates, _: &StageContext) -> Result<Vec<Verdict>, StageError> {
-        let passing = query.admission.filter.as_ref().map(|(_, rows)| rows);
+        let passing = query.admission.filter.as_ref().and_then(|admitting| admitting.rows.as_deref());
         Ok(judge(batch, "does not meet the filter", |row| passing.is_none_or(|passing| passing.contains(row))))
     }
 }

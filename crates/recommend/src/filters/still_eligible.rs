@@ -26,9 +26,10 @@ impl Filter<Query, Candidates> for StillEligible {
             }
         }
         let conditions = [&query.admission.eligibility, &query.admission.filter];
-        for (expression, _) in conditions.into_iter().flatten() {
-            let attributes = newest.gather_for(&batch.rows, [&**expression]).map_err(StageError::failed)?;
-            let kept = expression.filter(&attributes).map_err(StageError::failed)?;
+        // Of features, those that were read for the request count.
+        for part in conditions.into_iter().flatten().flat_map(|admitting| admitting.condition.parts()) {
+            let attributes = newest.gather_columns(&batch.rows, part.attributes());
+            let kept = part.filter(query, batch, &attributes)?;
             for (position, verdict) in verdicts.iter_mut().enumerate() {
                 if position >= kept.len() || !kept.value(position) {
                     *verdict = Verdict::Drop("not eligible any more");

@@ -1,7 +1,6 @@
 //! The catalog attributes that scorers and the selector read.
 
 use arrow_array::RecordBatch;
-use tastemaker_expr::Expr;
 use tastemaker_pipeline::{Hydrator, OnFailure, Patch, Presence, StageContext, StageError};
 
 use crate::candidates::Candidates;
@@ -21,7 +20,7 @@ impl Hydrator<Query, Candidates> for ItemAttributes {
 
     fn hydrate(&self, query: &Query, batch: &Candidates, _: &StageContext) -> Result<Patch<RecordBatch>, StageError> {
         let mut places: Vec<usize> = self.capped.clone();
-        places.extend(query.boost.iter().flat_map(|boost| Expr::columns(boost)));
+        places.extend(query.boost.iter().flat_map(|boost| boost.attributes()));
         places.sort_unstable();
         places.dedup();
         let columns = query.catalog.gather_columns(&batch.rows, &places);

@@ -8,8 +8,8 @@ use crate::query::Query;
 /// The least a negative score is divided by.
 const LEAST: f32 = 1e-6;
 
-/// Multiplies the score by `recommend.boost`. NULL is 1 and a negative boost is 0. A negative score is divided instead, so that a larger boost is
-/// better for every score.
+/// Multiplies the score by `recommend.boost`. NULL is 1, as is everything if features could not be read, and a negative boost is 0. A negative
+/// score is divided instead, so that a larger boost is better for every score.
 pub(crate) struct Boost;
 
 impl Scorer<Query, Candidates> for Boost {
@@ -19,7 +19,7 @@ impl Scorer<Query, Candidates> for Boost {
         let (Some(boost), Some(attributes)) = (&query.boost, &batch.attributes) else {
             return Ok(batch.scores.clone());
         };
-        let factors = boost.numbers(attributes, 1.0).map_err(StageError::failed)?;
+        let Some(factors) = boost.numbers(query, batch, attributes, 1.0)? else { return Ok(batch.scores.clone()) };
         Ok(batch.scores.iter().zip(factors).map(|(score, factor)| boosted(*score, factor as f32)).collect())
     }
 }

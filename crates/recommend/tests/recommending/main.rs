@@ -5,6 +5,7 @@
 mod answers;
 mod diversity;
 mod failures;
+mod features;
 mod filters;
 mod generations;
 mod shop;

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tastemaker_artifacts::{
     ENCODER, Generation, GenerationStore, INDEX, ITEM_FACTORS, ITEM_IDS, Lineage, ModelInfo, NewGeneration, write_ids,
 };
 use tastemaker_config::Config;
 use tastemaker_features::OnlineState;
+use tastemaker_features::set::FeatureSet;
 use tastemaker_models::{Als, Factorizer, Interactions};
 use tastemaker_recommend::{RecommendRequest, Recommendation, Recommender, ServingGeneration, state_options};
 use tastemaker_store::Catalog;
@@ -25,6 +26,8 @@ pub(crate) struct Shop {
     pub(crate) recommender: Recommender,
     pub(crate) generations: GenerationStore,
     next: AtomicU64,
+    /// Everything that was applied.
+    pub(crate) log: Mutex<Vec<(Position, Record)>>,
     _dir: tempfile::TempDir,
 }
 
@@ -70,11 +73,12 @@ impl Shop {
         let catalog = Arc::new(Catalog::new(config.items.schema()));
         let mut options = state_options(config);
         change(&mut options);
-        let state = Arc::new(OnlineState::new(options, Arc::clone(&catalog)));
+        let features = Arc::new(FeatureSet::compile(config).unwrap());
+        let state = Arc::new(OnlineState::with_features(options, Arc::clone(&catalog), features));
         let recommender = Recommender::new(config, Arc::clone(&catalog), Arc::clone(&state)).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let generations = GenerationStore::open(dir.path().join("generations"));
-        Self { catalog, state, recommender, generations, next: AtomicU64::new(0), _dir: dir }
+        Self { catalog, state, recommender, generations, next: AtomicU64::new(0), log: Mutex::default(), _dir: dir }
     }
 
     /// `items` items first seen on days 0, 1, 2 …, at price 1, 2, 3 …, all available; 60 users with ten clicks in their group each.
@@ -116,6 +120,7 @@ impl Shop {
         let records: Vec<(Position, Record)> =
             records.into_iter().map(|record| (Position(self.next.fetch_add(1, Ordering::Relaxed)), record)).collect();
         self.state.apply(&records);
+        self.log.lock().unwrap().extend(records);
     }
 
     pub(crate) fn click(&self, user: &str, item: usize) {

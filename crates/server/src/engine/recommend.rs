@@ -2,7 +2,7 @@
 
 use tastemaker_monitor::catalogue as metrics;
 use tastemaker_recommend::{RankRequest, RecommendError, RecommendRequest, Recommendation, SimilarRequest};
-use tastemaker_types::{Record, Served, ServedItem, Timestamp};
+use tastemaker_types::{Record, Served, ServedItem};
 
 use super::Engine;
 use crate::EngineError;
@@ -13,8 +13,8 @@ impl Engine {
     /// # Errors
     /// The request cannot be answered as it is.
     pub fn recommend(&self, request: &RecommendRequest) -> Result<Recommendation, EngineError> {
-        let answer = self.measured("recommendations", || self.recommender.recommend(request))?;
-        self.note_served(request, &answer);
+        let mut answer = self.measured("recommendations", || self.recommender.recommend(request))?;
+        self.note_served(request, &mut answer);
         Ok(answer)
     }
 
@@ -50,17 +50,18 @@ impl Engine {
         Ok(answer)
     }
 
-    fn note_served(&self, request: &RecommendRequest, answer: &Recommendation) {
+    fn note_served(&self, request: &RecommendRequest, answer: &mut Recommendation) {
         if let Some(log) = self.log.read().as_ref() {
             let items = answer.items.iter();
             let served = Served {
                 request_id: answer.request_id.clone(),
                 user_id: request.user_id.clone(),
-                timestamp: request.now.unwrap_or_else(Timestamp::now),
+                // The features are those of just this moment.
+                timestamp: answer.at,
                 generation: answer.generation,
                 items: items.map(|i| ServedItem { item_id: i.item_id.clone(), score: i.score }).collect(),
                 degraded: answer.degraded.clone(),
-                features: None,
+                features: answer.features.take(),
             };
             // A full queue drops it and counts that.
             log.append_unsynced(vec![Record::Served(served)]);

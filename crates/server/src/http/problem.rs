@@ -117,6 +117,7 @@ impl From<RecommendError> for ApiError {
         let message = error.to_string();
         match error {
             RecommendError::Filter(error) => Self::field(ProblemKind::InvalidFilter, "filter", error.to_string()),
+            RecommendError::Context(_) => Self::field(ProblemKind::InvalidRequest, "context", message),
             RecommendError::UnknownItem { .. } => Self::not_found(message),
             RecommendError::OutOfRange { what, .. } | RecommendError::TooMany { what, .. } => {
                 Self::field(ProblemKind::InvalidRequest, what, message)

@@ -10,6 +10,7 @@ use tastemaker_api::{
 };
 use tastemaker_expr::Bind;
 use tastemaker_recommend::{RankRequest, RecommendRequest, Recommendation, SimilarRequest};
+use tastemaker_types::Attributes;
 
 use crate::http::body::{JsonBody, Params, PathId};
 use crate::http::edge::RequestId;
@@ -51,7 +52,8 @@ pub(super) async fn recommend_user(
     PathId(user): PathId,
     Params(query): Params<RecommendationsQuery>,
 ) -> Result<Json<RecommendationsResponse>, ApiError> {
-    answer_user(&app, id, query.for_user(user))
+    let context = context(query.context.as_deref())?;
+    answer_user(&app, id, RecommendationsRequest { context, ..query.for_user(user) })
 }
 
 /// Find items like an item
@@ -73,6 +75,7 @@ pub(super) async fn similar(
         item_id,
         limit: query.limit,
         filter: query.filter,
+        context: context(query.context.as_deref())?,
         explain: query.explain,
         request_id: Some(id.0),
         ..SimilarRequest::default()
@@ -93,8 +96,8 @@ pub(super) async fn rank(
     Extension(id): Extension<RequestId>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<RecommendationsResponse>, ApiError> {
-    let RankBody { user_id, items, explain } = parse(&body)?;
-    let request = RankRequest { user_id, items, explain, request_id: Some(id.0), ..RankRequest::default() };
+    let RankBody { user_id, items, context, explain } = parse(&body)?;
+    let request = RankRequest { user_id, items, context, explain, request_id: Some(id.0), now: None };
     Ok(response(app.engine().rank(&request)?, Some(request.user_id)))
 }
 
@@ -111,6 +114,7 @@ fn answer_user(
         limit: asked.limit,
         filter: asked.filter,
         params: binds(asked.params),
+        context: asked.context,
         exclude: asked.exclude,
         include_seen: asked.include_seen,
         candidates: asked.candidates,
@@ -132,6 +136,15 @@ fn check_filter(filter: Option<&str>, params: usize) -> Result<(), ApiError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The context of a query string.
+fn context(text: Option<&str>) -> Result<Attributes, ApiError> {
+    let Some(text) = text else { return Ok(Attributes::new()) };
+    serde_json::from_str(text).map_err(|error| {
+        let message = format!("context is no JSON object of parameters, such as {{\"device\": \"phone\"}}: {error}");
+        ApiError::field(ProblemKind::InvalidRequest, "context", message)
+    })
 }
 
 fn binds(params: BTreeMap<String, ParamValue>) -> BTreeMap<String, Bind> {
