@@ -139,7 +139,7 @@ fn what_reads_attributes_alone_is_pushed_before_retrieval() {
     shop.train(8);
     shop.apply((0..400).filter(|n| n % 2 == 0).map(|n| stock(n, 1.0)).collect());
     let answer = shop.ask(RecommendRequest { explain: true, ..filtered("price > 10 AND item.stock > 0", "nobody", 5) });
-    let story = answer.explain.unwrap();
+    let story = answer.explain.as_ref().unwrap();
     assert_eq!(story.admitted, 20, "items 10 to 29 at prices 11 to 30");
     assert!(answer.items.len() == 5 && ids(&answer).iter().all(|n| n % 2 == 0 && (10..30).contains(n)));
 }
