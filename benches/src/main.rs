@@ -7,6 +7,7 @@ mod client;
 mod ingest;
 mod load;
 mod project;
+mod requests;
 mod server;
 mod serving;
 
@@ -25,6 +26,8 @@ enum Bench {
     Serving(serving::Args),
     /// Synced ingest, and what it does to the latency of recommendations
     Ingest(ingest::Args),
+    /// Bodies from a file against any server, as JSON: for comparing with peers
+    Requests(requests::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -32,5 +35,6 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().bench {
         Bench::Serving(args) => runtime.block_on(serving::run(&args)),
         Bench::Ingest(args) => runtime.block_on(ingest::run(&args)),
+        Bench::Requests(args) => runtime.block_on(requests::run(&args)),
     }
 }

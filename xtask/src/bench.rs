@@ -16,6 +16,12 @@ pub(crate) enum Bench {
     Scaling,
     /// Vector search against hnswlib and usearch: 1 million vectors of 64 dimensions
     Retrieval,
+    /// Online feature reads against Feast's Python server, over a grid of rows and features
+    Features {
+        /// Passed on to the script (see `--help` there)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// A whole server under an open-loop load: 1 million items, 100,000 users
     Serving {
         /// Passed on to the load generator (see `--help` there)
@@ -47,6 +53,12 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         }
         Bench::Scaling => peer("benches/models/scaling.py", &["matplotlib"]),
         Bench::Retrieval => peer("benches/retrieval/bench.py", &["numpy", "hnswlib", "usearch"]),
+        Bench::Features { args } => {
+            shell::run(cargo().args(["build", "--release", "-p", "tastemaker-cli", "-p", "tastemaker-benches"]))?;
+            let python = provision::python(&["feast", "pandas", "pyarrow"])?;
+            let script = ["benches/features/feast_peer.py", "--release"];
+            shell::run(command(python).args(script).arg(target_dir().join("release")).args(args))
+        }
         Bench::Serving { args } => load("serving", args),
         Bench::Ingest { args } => load("ingest", args),
         Bench::Durability { kills } => {
