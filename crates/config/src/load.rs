@@ -58,7 +58,8 @@ pub struct InvalidOverride(String);
 /// A configuration and where each of its values came from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What is in effect. A relative `storage.data_dir` has been put under the folder of the project file.
+    /// What is in effect. A relative `storage.data_dir` and relative paths of feature views have been put under the folder of the project
+    /// file.
     pub config: Config,
     pub(crate) tree: Tree,
 }
@@ -72,13 +73,16 @@ impl Config {
         let text = read(&options.path)?;
         let mut loaded = from_layers(&text, &options.path.display().to_string(), &options.env, &options.overrides)?;
         if let Some(folder) = options.path.parent() {
-            let data_dir = &mut loaded.config.storage.data_dir;
-            *data_dir = folder.join(&*data_dir);
+            let config = &mut loaded.config;
+            let tables = config.feature_views.iter_mut().filter_map(|view| view.path.as_mut());
+            for path in tables.chain([&mut config.storage.data_dir]) {
+                *path = folder.join(&*path);
+            }
         }
         Ok(loaded)
     }
 
-    /// Checks the text of a project file, with nothing over it. `storage.data_dir` stays as it is written.
+    /// Checks the text of a project file, with nothing over it. Paths stay as they are written.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] lists every problem with its place.

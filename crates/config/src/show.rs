@@ -30,6 +30,13 @@ impl Loaded {
         if let Some(data_dir) = self.tree.root.pointer("/storage/data_dir") {
             written["storage"]["data_dir"] = data_dir.clone();
         }
+        if let Some(views) = self.tree.root.pointer("/feature_views") {
+            for index in 0..self.config.feature_views.len() {
+                if let Some(path) = views.pointer(&format!("/{index}/path")) {
+                    written["feature_views"][index]["path"] = path.clone();
+                }
+            }
+        }
         self.walk(&written, schema(), "", &mut settings);
         settings
     }

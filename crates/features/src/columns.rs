@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, StringBuilder};
+use arrow_array::builder::{Float32Builder, Float64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, NullArray, StringArray, TimestampMicrosecondArray};
+use arrow_array::types::{Float32Type, Float64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, StringArray, TimestampMicrosecondArray};
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use tastemaker_types::{AttributeType, FeatureValue, Timestamp, Value};
 
 use crate::read::Cell;
@@ -28,7 +29,52 @@ pub fn feature_column(value_type: ValueType, cells: &[Cell]) -> ArrayRef {
         ValueType::Texts => {
             lists(values.map(|v| if let FeatureValue::Texts(v) = v? { Some(v.as_slice()) } else { None }))
         }
-        ValueType::Vector | ValueType::Map => Arc::new(NullArray::new(cells.len())),
+        ValueType::Vector => {
+            let mut vectors = ListBuilder::new(Float32Builder::new());
+            for value in values {
+                let vector = if let Some(FeatureValue::Vector(vector)) = value { Some(vector) } else { None };
+                vector.into_iter().for_each(|vector| vectors.values().append_slice(vector));
+                vectors.append(vector.is_some());
+            }
+            Arc::new(vectors.finish())
+        }
+        ValueType::Map => {
+            // A list of pairs, because not every reader of Parquet knows maps.
+            let mut maps = ListBuilder::new(StructBuilder::from_fields(map_fields(), 0));
+            for value in values {
+                let map = if let Some(FeatureValue::Map(map)) = value { Some(map) } else { None };
+                for (name, number) in map.into_iter().flatten() {
+                    let entries = maps.values();
+                    if let Some(names) = entries.field_builder::<StringBuilder>(0) {
+                        names.append_value(name);
+                    }
+                    if let Some(numbers) = entries.field_builder::<Float64Builder>(1) {
+                        numbers.append_value(*number);
+                    }
+                    entries.append(true);
+                }
+                maps.append(map.is_some());
+            }
+            Arc::new(maps.finish())
+        }
+    }
+}
+
+fn map_fields() -> Fields {
+    [("name", DataType::Utf8), ("number", DataType::Float64)].map(|(name, kind)| Field::new(name, kind, true)).into_iter().collect()
+}
+
+/// The Arrow type of [`feature_column`].
+pub(crate) fn feature_arrow_type(value_type: ValueType) -> DataType {
+    let list = |item| DataType::List(Arc::new(Field::new_list_field(item, true)));
+    match value_type {
+        ValueType::Number => DataType::Float64,
+        ValueType::Bool => DataType::Boolean,
+        ValueType::Text => DataType::Utf8,
+        ValueType::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ValueType::Texts => list(DataType::Utf8),
+        ValueType::Vector => list(DataType::Float32),
+        ValueType::Map => list(DataType::Struct(map_fields())),
     }
 }
 
@@ -67,7 +113,7 @@ fn lists<'a>(values: impl Iterator<Item = Option<&'a [String]>>) -> ArrayRef {
     Arc::new(lists.finish())
 }
 
-/// One value of an expression's result.
+/// One value of an expression's result or a table's column.
 pub(crate) fn value_at(value_type: ValueType, values: &ArrayRef, row: usize) -> Option<FeatureValue> {
     if row >= values.len() || values.is_null(row) {
         return None;
@@ -90,6 +136,10 @@ pub(crate) fn value_at(value_type: ValueType, values: &ArrayRef, row: usize) -> 
             let texts = list.as_string_opt::<i32>()?;
             FeatureValue::Texts(texts.iter().flatten().map(str::to_owned).collect())
         }
-        ValueType::Vector | ValueType::Map => return None,
+        ValueType::Vector => {
+            let list = values.as_list_opt::<i32>()?.value(row);
+            FeatureValue::Vector(list.as_primitive_opt::<Float32Type>()?.values().to_vec())
+        }
+        ValueType::Map => return None,
     })
 }

@@ -18,9 +18,10 @@ pub(crate) struct EntityFeatures {
 /// The newest row of a batch feature view.
 #[derive(Debug, Clone)]
 pub(crate) struct ViewRow {
-    view: u16,
+    /// The number of the view.
+    pub(crate) view: u16,
     pub(crate) event_time: Timestamp,
-    created: Timestamp,
+    pub(crate) created: Timestamp,
     pub(crate) values: Box<[Option<FeatureValue>]>,
 }
 
@@ -51,20 +52,25 @@ impl EntityFeatures {
 
     /// Takes a row of a view in, unless there is a newer one: by event time, then by when it was created, then by its place in the log. Rows
     /// may come late, and more than once.
-    pub(crate) fn put(&mut self, position: Position, number: usize, view: &View, row: &FeatureRow) {
+    pub(crate) fn put(&mut self, position: Position, row: ViewRow) {
         self.touch(position);
-        let Ok(number) = u16::try_from(number) else { return };
-        let (event_time, created) = (row.event_timestamp, row.created.unwrap_or(row.event_timestamp));
-        let known = self.rows.iter_mut().find(|known| known.view == number);
-        if known.as_ref().is_some_and(|known| (known.event_time, known.created) > (event_time, created)) {
-            return;
-        }
-        let value = |name: &String| row.values.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
-        let values = view.columns.keys().map(value).collect();
-        let row = ViewRow { view: number, event_time, created, values };
-        match known {
+        match self.rows.iter_mut().find(|known| known.view == row.view) {
+            Some(known) if (known.event_time, known.created) > (row.event_time, row.created) => {}
             Some(known) => *known = row,
             None => self.rows.push(row),
         }
+    }
+}
+
+impl ViewRow {
+    /// What a record says to the view of this number.
+    pub(crate) fn new(number: usize, view: &View, row: &FeatureRow) -> Option<Self> {
+        let value = |name: &String| row.values.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
+        Some(Self {
+            view: u16::try_from(number).ok()?,
+            event_time: row.event_timestamp,
+            created: row.created.unwrap_or(row.event_timestamp),
+            values: view.columns.keys().map(value).collect(),
+        })
     }
 }

@@ -5,8 +5,10 @@
 mod columns;
 mod entity;
 mod fetch;
+mod intake;
 mod items;
 pub mod kernel;
+pub mod offline;
 mod online;
 mod popularity;
 mod ranking;

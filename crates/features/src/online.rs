@@ -1,6 +1,7 @@
 //! All state that serving reads, kept up to date by one writer that applies records in log order.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,17 +9,19 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tastemaker_config::Entity;
-use tastemaker_store::{Catalog, CatalogSnapshot, ItemChange};
+use tastemaker_store::Catalog;
 use tastemaker_types::{Event, FeatureRow, Position, Record, Timestamp, Window};
 
 use crate::Aggregate;
+use crate::entity::ViewRow;
 use crate::fetch::CatalogAt;
+use crate::intake::{Run, Step, take_in};
 use crate::items::ItemTable;
 use crate::kernel::Input;
 use crate::popularity::{Like, Popularity, PopularityState};
 use crate::ranking::Rankings;
 use crate::recent::{Liked, Recent, Seen};
-use crate::set::{Evaluated, SharedFeatures};
+use crate::set::SharedFeatures;
 use crate::users::{User, UserFeatures, UserTable};
 
 /// What events of one type say.
@@ -127,98 +130,59 @@ impl OnlineState {
     /// Takes records in, in log order, from one thread at a time. Readers see the items of a run of records all at once, and its events one
     /// by one.
     pub fn apply(&self, records: &[(Position, Record)]) {
-        // Features that read attributes of an event's item read those of the event's place in the log, however the log is cut into calls.
-        let mut rest = records;
-        while !rest.is_empty() {
-            let length = if self.features.event_columns().read_items() { run(rest) } else { rest.len() };
-            let (run, later) = rest.split_at(length);
+        let apply = |run: &Run<'_>| {
             self.apply_run(run);
-            rest = later;
-        }
+            Ok::<(), Infallible>(())
+        };
+        let Ok(()) = take_in(&self.features, &self.catalog, records, |_| true, apply);
     }
 
-    fn apply_run(&self, records: &[(Position, Record)]) {
-        let changes: Vec<ItemChange<'_>> = records.iter().filter_map(|(_, record)| ItemChange::of(record)).collect();
-        let rows = self.catalog.apply(&changes).rows;
-        let catalog = self.catalog.snapshot();
-        let changed = records.iter().rev().find(|(_, record)| changes_item(record));
-        let through = changed.map_or_else(|| self.catalog_at.load().through, |(position, _)| position.0 + 1);
+    fn apply_run(&self, run: &Run<'_>) {
+        let through = run.last_item_change().map_or_else(|| self.catalog_at.load().through, |last| last.0 + 1);
         if !self.features.is_empty() {
-            self.catalog_at.store(Arc::new(CatalogAt { snapshot: Arc::clone(&catalog), through }));
+            self.catalog_at.store(Arc::new(CatalogAt { snapshot: Arc::clone(&run.catalog), through }));
         }
-        let inputs = self.inputs(records, &rows, &catalog);
-        let (mut rows, mut place) = (rows.into_iter(), 0);
-        for (position, record) in records {
-            let row = ItemChange::of(record).and_then(|_| rows.next().flatten());
-            match (record, row) {
+        for step in run.steps() {
+            let position = step.position;
+            match (step.record, step.row) {
                 (Record::Event(event), Some(row)) => {
                     self.apply_event(event, row);
-                    if let Some(inputs) = &inputs {
-                        self.apply_to_features(*position, event, row, place, inputs);
+                    if run.has_inputs() {
+                        self.apply_to_features(run, &step, event, row);
                     }
-                    place += 1;
                 }
                 (Record::ItemUpsert(_) | Record::ItemDelete { .. }, Some(row)) if !self.features.is_empty() => {
-                    self.items.change(row, |features| features.touch(*position));
+                    self.items.change(row, |features| features.touch(position));
                 }
                 (Record::UserUpsert(upsert), _) => {
-                    self.users.upsert(upsert);
-                    if !self.features.is_empty() {
-                        self.users.change_features(&upsert.id, |user| user.own.touch(*position));
-                    }
+                    self.users.upsert(upsert, (!self.features.is_empty()).then_some(position));
                 }
                 (Record::UserDelete { id, .. }, _) => self.users.forget(id),
-                (Record::FeatureRow(features), row) => self.put_row(*position, features, row),
+                (Record::FeatureRow(features), row) => self.put_row(position, features, row),
                 _ => {}
             }
         }
-        if let Some((last, _)) = records.last() {
+        if let Some(last) = run.last() {
             self.applied.store(last.0 + 1, Ordering::Release);
         }
     }
 
-    /// What the streaming features read of the events among the records.
-    fn inputs(
-        &self,
-        records: &[(Position, Record)],
-        rows: &[Option<u32>],
-        catalog: &CatalogSnapshot,
-    ) -> Option<[Evaluated; 3]> {
-        let kinds = [Entity::User, Entity::Item, Entity::Pair];
-        if kinds.iter().all(|entity| self.features.streams(*entity).is_empty()) {
-            return None;
-        }
-        let changing = records.iter().filter(|(_, record)| ItemChange::of(record).is_some());
-        let events = changing.zip(rows).filter_map(|((_, record), row)| match record {
-            Record::Event(event) => Some((event, (*row)?)),
-            _ => None,
-        });
-        let events: Vec<(&Event, u32)> = events.collect();
-        if events.is_empty() {
-            return None;
-        }
-        let batch = self.features.event_columns().batch(&events, catalog).ok()?;
-        let evaluate = |entity| self.features.streams(entity).evaluate(&batch).unwrap_or_default();
-        Some(kinds.map(evaluate))
-    }
-
-    fn apply_to_features(&self, position: Position, event: &Event, row: u32, place: usize, inputs: &[Evaluated; 3]) {
-        let [user, item, pair] = inputs;
-        let of = |entity, evaluated| {
+    fn apply_to_features(&self, run: &Run<'_>, step: &Step<'_>, event: &Event, row: u32) {
+        let of = |entity| {
             let mut inputs: Vec<Input<'_>> = Vec::new();
-            self.features.streams(entity).inputs(entity, event, place, evaluated, &mut inputs);
+            run.inputs(entity, step, &mut inputs);
             (self.features.streams(entity).kernel(), inputs)
         };
-        let (at, mut refused) = (event.timestamp, 0);
-        let (kernel, of_user) = of(Entity::User, user);
-        let (pair_kernel, of_pair) = of(Entity::Pair, pair);
+        let (position, at, mut refused) = (step.position, event.timestamp, 0);
+        let (kernel, of_user) = of(Entity::User);
+        let (pair_kernel, of_pair) = of(Entity::Pair);
         self.users.change_features(&event.user_id, |user| {
             refused += user.own.apply(kernel, position, at, &of_user);
             if !of_pair.is_empty() {
                 refused += user.pairs.entry(row).or_default().apply(pair_kernel, position, at, &of_pair);
             }
         });
-        let (kernel, of_item) = of(Entity::Item, item);
+        let (kernel, of_item) = of(Entity::Item);
         self.items.change(row, |item| refused += item.apply(kernel, position, at, &of_item));
         self.refused_inputs.fetch_add(refused as u64, Ordering::Relaxed);
     }
@@ -227,16 +191,13 @@ impl OnlineState {
         // A row of a view that is declared no more, or of another entity now, says nothing.
         let Ok(number) = self.features.view(&row.view) else { return };
         let Some(view) = self.features.views().get(number) else { return };
+        let Some(new) = ViewRow::new(number, view, row) else { return };
         match (view.entity, &row.user_id, item) {
-            (Entity::User, Some(user), _) => {
-                self.users.change_features(user, |user| user.own.put(position, number, view, row));
+            (Entity::User, Some(user), _) => self.users.change_features(user, |user| user.own.put(position, new)),
+            (Entity::Item, _, Some(item)) => self.items.change(item, |features| features.put(position, new)),
+            (Entity::Pair, Some(user), Some(item)) => {
+                self.users.change_features(user, |user| user.pairs.entry(item).or_default().put(position, new));
             }
-            (Entity::Item, _, Some(item)) => {
-                self.items.change(item, |features| features.put(position, number, view, row));
-            }
-            (Entity::Pair, Some(user), Some(item)) => self.users.change_features(user, |user| {
-                user.pairs.entry(item).or_default().put(position, number, view, row);
-            }),
             _ => {}
         }
     }
@@ -361,20 +322,6 @@ impl OnlineState {
         let tile = |at: Timestamp| at.as_micros().div_euclid(hop);
         tile(now).abs_diff(tile(ranked.rankings.at()))
     }
-}
-
-/// How many records begin a run in which items change before events happen, not after.
-fn run(records: &[(Position, Record)]) -> usize {
-    let mut events = false;
-    let ends = |(_, record): &(Position, Record)| {
-        events |= matches!(record, Record::Event(_));
-        events && changes_item(record)
-    };
-    records.iter().position(ends).unwrap_or(records.len())
-}
-
-fn changes_item(record: &Record) -> bool {
-    matches!(record, Record::ItemUpsert(_) | Record::ItemDelete { .. })
 }
 
 enum Staleness {

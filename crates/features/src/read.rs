@@ -216,10 +216,14 @@ impl ReadPlan {
         &self.item_attributes
     }
 
+    /// The features that are stored of an entity.
+    pub(crate) fn stored(&self, entity: Entity) -> &[FeatureId] {
+        self.stored.get(entity as usize).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Empty columns for the stored features of an entity.
     pub(crate) fn columns(&self, entity: Entity, rows: usize) -> Vec<FeatureColumn> {
-        let stored = self.stored.get(entity as usize).map(Vec::as_slice).unwrap_or_default();
-        stored.iter().map(|id| FeatureColumn { id: *id, cells: Vec::with_capacity(rows) }).collect()
+        self.stored(entity).iter().map(|id| FeatureColumn { id: *id, cells: Vec::with_capacity(rows) }).collect()
     }
 
     /// Adds the cells of one entity to the columns. `embedding` makes its vector, if that is among them.
@@ -265,6 +269,17 @@ impl ReadPlan {
         context: &Attributes,
         fetched: &[(Entity, &Fetched)],
     ) -> Result<Vec<FeatureColumn>, EvalError> {
+        self.assemble_at(&vec![now; rows], context, fetched)
+    }
+
+    /// As [`ReadPlan::assemble`], each row at a time of its own.
+    pub(crate) fn assemble_at(
+        &self,
+        times: &[Timestamp],
+        context: &Attributes,
+        fetched: &[(Entity, &Fetched)],
+    ) -> Result<Vec<FeatureColumn>, EvalError> {
+        let rows = times.len();
         let mut columns: Vec<FeatureColumn> = Vec::new();
         for (_, fetched) in fetched {
             columns.extend(fetched.columns.iter().map(|column| spread(column, rows)));
@@ -291,7 +306,7 @@ impl ReadPlan {
                         .get(*place)
                         .map(|(name, kind)| attribute_column(*kind, &mut (0..rows).map(|_| context.get(name)))),
                     InputColumn::Now => {
-                        let times = std::iter::repeat_n(now.as_micros(), rows);
+                        let times = times.iter().map(|at| at.as_micros());
                         let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC");
                         Some(Arc::new(times) as ArrayRef)
                     }
@@ -307,9 +322,10 @@ impl ReadPlan {
                 let inputs = columns.iter().filter(|column| sources.contains(&column.id));
                 inputs.filter_map(|column| column.cells.get(row)?.event_time).max()
             };
-            let cell =
-                |row: usize| Cell::new(value_at(feature.value_type, &values, row), newest(row)).aged(feature, now);
-            let cells = (0..rows).map(cell).collect();
+            let cell = |(row, now): (usize, &Timestamp)| {
+                Cell::new(value_at(feature.value_type, &values, row), newest(row)).aged(feature, *now)
+            };
+            let cells = times.iter().enumerate().map(cell).collect();
             columns.push(FeatureColumn { id: *id, cells });
         }
         let find = |id: &FeatureId| columns.iter().find(|column| column.id == *id).cloned();

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::RwLock;
-use tastemaker_types::{Attributes, EntityUpsert, Timestamp, UpsertMode};
+use tastemaker_types::{Attributes, EntityUpsert, Position, Timestamp, UpsertMode};
 
 use crate::Aggregate;
 use crate::entity::EntityFeatures;
@@ -115,7 +115,8 @@ impl UserTable {
         }))
     }
 
-    pub(crate) fn upsert(&self, upsert: &EntityUpsert) {
+    /// Changes the user's attributes and, if there are features, notes where, both at once: who reads one reads the other.
+    pub(crate) fn upsert(&self, upsert: &EntityUpsert, touched: Option<Position>) {
         self.change(&upsert.id, |state| {
             let mut attributes = match upsert.mode {
                 UpsertMode::Merge => state.attributes.take().map(|boxed| *boxed).unwrap_or_default(),
@@ -123,6 +124,9 @@ impl UserTable {
             };
             attributes.extend(upsert.attributes.iter().map(|(name, value)| (name.clone(), value.clone())));
             state.attributes = (!attributes.is_empty()).then(|| Box::new(attributes));
+            if let Some(position) = touched {
+                state.features.get_or_insert_default().own.touch(position);
+            }
         });
     }
 

@@ -34,8 +34,8 @@ pub struct JoinOptions {
 /// Entities, and the times at which their features are wanted.
 #[derive(Debug, Clone)]
 pub struct JoinRows {
-    pub(super) keys: Keys,
-    pub(super) times: ScalarBuffer<i64>,
+    pub(crate) keys: Keys,
+    pub(crate) times: ScalarBuffer<i64>,
 }
 
 /// Whether a feature of a row has a value, and if not, why.
@@ -95,7 +95,19 @@ pub struct FeatureValues {
 enum Found {
     Nothing,
     TooOld { event: i64 },
-    At { event: i64, part: u32, row: u32 },
+    At { event: i64, created: i64, part: u32, row: u32 },
+}
+
+/// The row of a table that answers.
+pub(crate) struct FoundRow<'a> {
+    /// Microseconds since 1970, UTC.
+    pub(crate) event: i64,
+    /// Microseconds since 1970, UTC.
+    pub(crate) created: i64,
+    /// In the order of [`Table::feature_fields`].
+    pub(crate) columns: &'a [ArrayRef],
+    /// The place in these columns.
+    pub(crate) row: usize,
 }
 
 impl JoinRows {
@@ -171,7 +183,7 @@ pub fn join(rows: &JoinRows, table: &Table, options: &JoinOptions) -> Result<Joi
         if options.ttl.is_some_and(|ttl| event < time.saturating_sub(ttl.as_micros())) {
             *found = Found::TooOld { event };
         } else {
-            *found = Found::At { event, part: 0, row: 0 };
+            *found = Found::At { event, created: version.created, part: 0, row: 0 };
             winners.push((version.row, row));
         }
     }
@@ -217,6 +229,17 @@ impl Joined {
     /// Rows of the table that were passed over.
     pub fn refused(&self) -> Refused {
         self.refused
+    }
+
+    /// The row that answers a row, unless it is too old.
+    pub(crate) fn found(&self, row: usize) -> Option<FoundRow<'_>> {
+        match self.found.get(row)? {
+            Found::At { event, created, part, row } => {
+                let columns = self.parts.get(*part as usize)?;
+                Some(FoundRow { event: *event, created: *created, columns, row: *row as usize })
+            }
+            Found::Nothing | Found::TooOld { .. } => None,
+        }
     }
 
     /// The features of the rows in `range`, which is cut to the rows there are. Take some thousand rows at a time: the values are copied.

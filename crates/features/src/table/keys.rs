@@ -5,28 +5,38 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The keys of a run of rows: one column, or two; all of one length.
 #[derive(Debug, Clone)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     first: StringArray,
     second: Option<StringArray>,
 }
 
 /// The key of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key<'a> {
+pub(crate) struct Key<'a> {
     first: &'a str,
     second: Option<&'a str>,
 }
 
-impl Key<'_> {
+impl<'a> Key<'a> {
+    /// Of one entity, or of a pair.
+    pub(crate) fn new(first: &'a str, second: Option<&'a str>) -> Self {
+        Self { first, second }
+    }
+
+    /// Its first part.
+    pub(crate) fn first(&self) -> &'a str {
+        self.first
+    }
+
     /// The same on every machine and in every run: chunks of a resumed materialisation depend on it.
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         let first = xxh3_64(self.first.as_bytes());
         self.second.map_or(first, |second| xxh3_64_with_seed(second.as_bytes(), first))
     }
 }
 
 impl Keys {
-    pub(super) fn new(mut columns: Vec<StringArray>) -> Option<Self> {
+    pub(crate) fn new(mut columns: Vec<StringArray>) -> Option<Self> {
         let last = columns.pop()?;
         match (columns.pop(), columns.is_empty()) {
             (None, _) => Some(Self { first: last, second: None }),
@@ -35,16 +45,16 @@ impl Keys {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.first.len()
     }
 
-    pub(super) fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         1 + usize::from(self.second.is_some())
     }
 
     /// `None` if a part of the key is null.
-    pub(super) fn get(&self, row: usize) -> Option<Key<'_>> {
+    pub(crate) fn get(&self, row: usize) -> Option<Key<'_>> {
         let first = self.first.is_valid(row).then(|| self.first.value(row))?;
         match &self.second {
             None => Some(Key { first, second: None }),
@@ -55,7 +65,7 @@ impl Keys {
 
 /// A key of its own, for maps that outlive the batch it came in.
 #[derive(Debug)]
-pub(super) struct OwnedKey {
+pub(crate) struct OwnedKey {
     text: Box<str>,
     /// Where the second part begins.
     split: Option<u32>,
@@ -74,7 +84,7 @@ impl From<Key<'_>> for OwnedKey {
 }
 
 impl OwnedKey {
-    pub(super) fn get(&self) -> Key<'_> {
+    pub(crate) fn get(&self) -> Key<'_> {
         match self.split.and_then(|at| self.text.split_at_checked(at as usize)) {
             None => Key { first: &self.text, second: None },
             Some((first, second)) => Key { first, second: Some(second) },

@@ -9,7 +9,7 @@ mod column;
 mod error;
 mod files;
 mod join;
-mod keys;
+pub(crate) mod keys;
 mod latest;
 mod open;
 mod read;

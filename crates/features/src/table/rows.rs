@@ -182,6 +182,11 @@ impl Iterator for EntityRows {
 }
 
 impl EntityChunk {
+    /// The time of each row.
+    pub(crate) fn times(&self) -> &TimestampMicrosecondArray {
+        &self.times
+    }
+
     /// The keys that `entities` name (`user_id`, `item_id`), in this order, and the times, for a join.
     ///
     /// # Errors

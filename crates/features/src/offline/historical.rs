@@ -1,0 +1,236 @@
+//! Historical features: for rows of entities and times, every feature as it was at that time.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use parking_lot::Mutex;
+use rayon::prelude::*;
+use tastemaker_config::{Entity, FeatureViewConfig};
+use tastemaker_log::LogReader;
+use tastemaker_types::{Attributes, Timestamp};
+
+use super::OfflineError;
+use super::answers::Answers;
+use super::asked::Asked;
+use super::gather::{AskedAbout, PARTITIONS, gather};
+use super::sweep::Sweep;
+use super::views::{TableRows, ViewTable};
+use crate::columns::{feature_arrow_type, feature_column};
+use crate::set::{Feature, FeatureId, SharedFeatures, Source};
+use crate::table::EntityChunk;
+use crate::{FeatureColumn, Fetched, ReadPlan};
+
+/// Cells of one chunk: about 10 bytes each.
+const CHUNK_CELLS: usize = 30_000_000;
+/// The keys of each kind of entity.
+const KEYS: [(Entity, &[&str]); 3] =
+    [(Entity::User, &["user_id"]), (Entity::Item, &["item_id"]), (Entity::Pair, &["user_id", "item_id"])];
+
+/// What is computed, and where.
+#[derive(Debug, Clone)]
+pub struct HistoricalOptions {
+    /// Let rows of views answer that were created after the time that is asked about; see [`crate::table::JoinOptions`].
+    pub include_late: bool,
+    /// Beside each feature NAME a column `NAME__status`.
+    pub statuses: bool,
+    /// A folder with room for what happened to the entities that are asked about: some 30 bytes for each event and kind of entity.
+    pub work_dir: PathBuf,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Records of the log that were read.
+    Log {
+        /// So many.
+        done: u64,
+        /// Of so many.
+        total: u64,
+    },
+    /// Parts of the entities that were computed.
+    Entities {
+        /// So many.
+        done: u64,
+        /// Of so many.
+        total: u64,
+    },
+}
+
+/// Computes features of the past.
+///
+/// A streaming feature at `t` is what the events whose own times are at or before `t`, applied in the order of time, then log, come to.
+/// What an event says is what it said when it was logged: expressions over `item.*` see the item's attributes of that place in the log.
+/// The view of a batch feature at `t` has the row with the latest event time at or before `t`, then the one created last, then that of the
+/// table, of all rows in its table and in the log that were created at or before `t`. Attributes in expressions are what the changes whose
+/// times are at or before `t` come to, in the order of the log. Of a user who was deleted nothing in the log before the deletion is known at
+/// any time. Embeddings are NULL: a generation has learned from what came later. Request parameters are NULL, `context.now` is `t`.
+pub struct Historical {
+    plan: ReadPlan,
+    tables: Vec<ViewTable>,
+    log: Option<LogReader>,
+    options: HistoricalOptions,
+    columns: Vec<(FeatureId, String)>,
+}
+
+/// Some rows and all that is to be told of them.
+pub struct HistoricalChunk<'a> {
+    historical: &'a Historical,
+    batches: Vec<RecordBatch>,
+    times: Vec<Timestamp>,
+    answers: Vec<(Entity, Answers)>,
+}
+
+impl Historical {
+    /// Prepares to compute `wanted`. `views` are the declared ones; without a log there were no events.
+    ///
+    /// # Errors
+    /// A table of a view that cannot be opened.
+    pub fn new(
+        set: &SharedFeatures,
+        wanted: Vec<FeatureId>,
+        views: &[FeatureViewConfig],
+        log: Option<LogReader>,
+        options: HistoricalOptions,
+    ) -> Result<Self, OfflineError> {
+        let columns = column_names(set.features(), &wanted);
+        let plan = ReadPlan::new(set, wanted);
+        let tables = ViewTable::open_all(&plan, views)?;
+        Ok(Self { plan, tables, log, options, columns })
+    }
+
+    /// How many rows make a chunk well: the log and the tables are read once for each chunk.
+    pub fn chunk_rows(&self) -> usize {
+        let stored: usize = KEYS.iter().map(|(entity, _)| self.plan.stored(*entity).len()).sum();
+        (CHUNK_CELLS / stored.max(1)).min(crate::table::EntityRows::CHUNK_ROWS)
+    }
+
+    /// The wanted features that have no past, and why.
+    pub fn unknowable(&self) -> Vec<(String, &'static str)> {
+        let unknowable = |(id, name): &(FeatureId, String)| {
+            let features = self.plan.set().closure(&[*id]);
+            let embedding = features.iter().filter_map(|id| self.plan.set().feature(*id));
+            let mut embedding = embedding.filter(|feature| feature.source == Source::Embedding);
+            embedding.next().map(|_| (name.clone(), "a generation has learned from what came later, so it would leak"))
+        };
+        self.columns.iter().filter_map(unknowable).collect()
+    }
+
+    /// The columns of the rows with those of the features behind them. A feature has its own name; features of several kinds of entity with
+    /// one name are called `entity.name`.
+    pub fn schema(&self, rows: &SchemaRef) -> SchemaRef {
+        let mut fields: Vec<Arc<Field>> = rows.fields().to_vec();
+        for (id, name) in &self.columns {
+            let Some(feature) = self.plan.set().feature(*id) else { continue };
+            fields.push(Arc::new(Field::new(name, feature_arrow_type(feature.value_type), true)));
+            if self.options.statuses {
+                fields.push(Arc::new(Field::new(format!("{name}__status"), DataType::Utf8, false)));
+            }
+        }
+        Arc::new(Schema::new(fields))
+    }
+
+    /// Computes the features of a chunk of rows; `progress` may break it off.
+    ///
+    /// # Errors
+    /// Rows without the key of an entity that a feature is about; a log or table that cannot be read; a full disk;
+    /// [`OfflineError::Interrupted`].
+    pub fn chunk(
+        &self,
+        chunk: EntityChunk,
+        progress: &mut (dyn FnMut(Progress) -> ControlFlow<()> + Send),
+    ) -> Result<HistoricalChunk<'_>, OfflineError> {
+        let mut asked: AskedAbout = [None, None, None];
+        for ((entity, keys), asked) in KEYS.into_iter().zip(&mut asked) {
+            if self.plan.needs(entity) {
+                *asked = Some(Asked::new(chunk.join_rows(keys)?));
+            }
+        }
+        let rows = chunk.times().len();
+        let mut answers = Vec::new();
+        let gathered = gather(&self.plan, &asked, self.log.as_ref(), &self.options, progress)?;
+        let total = (asked.iter().flatten().count() * PARTITIONS) as u64;
+        let progress = Mutex::new((0, progress));
+        for ((entity, _), asked) in KEYS.into_iter().zip(&asked) {
+            let Some(asked) = asked else { continue };
+            let tables = self.tables.iter().filter(|table| table.entity == entity);
+            let tables: Vec<TableRows> =
+                tables.map(|table| table.rows(&asked.rows, &self.options)).collect::<Result<_, _>>()?;
+            let sweep = Sweep { plan: &self.plan, entity, asked, gathered: &gathered, tables: &tables };
+            let told = Mutex::new(Answers::new(&self.plan, entity, rows));
+            (0..PARTITIONS).into_par_iter().try_for_each(|partition| {
+                let part = sweep.partition(partition)?;
+                told.lock().tell(part);
+                let (done, progress) = &mut *progress.lock();
+                *done += 1;
+                match progress(Progress::Entities { done: *done, total }) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(OfflineError::Interrupted),
+                }
+            })?;
+            answers.push((entity, told.into_inner()));
+        }
+        let times = chunk.times().values().iter().map(|micros| Timestamp::from_micros(*micros)).collect();
+        Ok(HistoricalChunk { historical: self, batches: chunk.batches, times, answers })
+    }
+}
+
+impl HistoricalChunk<'_> {
+    /// The rows with their features, in order; `write` takes them batch by batch.
+    ///
+    /// # Errors
+    /// Those of `write`, and features that cannot be computed.
+    pub fn write<E: From<OfflineError> + Send>(
+        &self,
+        mut write: impl FnMut(&RecordBatch) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut starts = Vec::with_capacity(self.batches.len());
+        let mut start = 0;
+        for batch in &self.batches {
+            starts.push((start, batch));
+            start += batch.num_rows();
+        }
+        // So many at once keep the cores busy and the memory small.
+        for group in starts.chunks(2 * rayon::current_num_threads()) {
+            let made: Vec<RecordBatch> = group
+                .par_iter()
+                .map(|(start, batch)| self.batch(*start, batch))
+                .collect::<Result<_, OfflineError>>()?;
+            made.iter().try_for_each(&mut write)?;
+        }
+        Ok(())
+    }
+
+    fn batch(&self, start: usize, rows: &RecordBatch) -> Result<RecordBatch, OfflineError> {
+        let plan = &self.historical.plan;
+        let fetched = self.answers.iter().map(|(entity, answers)| {
+            answers.fetched(plan, start, rows.num_rows()).map(|fetched| (*entity, fetched))
+        });
+        let fetched: Vec<(Entity, Fetched)> = fetched.collect::<Result<_, _>>()?;
+        let fetched: Vec<(Entity, &Fetched)> = fetched.iter().map(|(entity, fetched)| (*entity, fetched)).collect();
+        let times = self.times.get(start..start + rows.num_rows()).unwrap_or_default();
+        let columns = plan.assemble_at(times, &Attributes::new(), &fetched)?;
+        let mut arrays = rows.columns().to_vec();
+        for FeatureColumn { id, cells } in &columns {
+            let Some(feature) = plan.set().feature(*id) else { continue };
+            arrays.push(feature_column(feature.value_type, cells));
+            if self.historical.options.statuses {
+                let statuses = cells.iter().map(|cell| Some(cell.status.name()));
+                arrays.push(Arc::new(statuses.collect::<StringArray>()) as ArrayRef);
+            }
+        }
+        Ok(RecordBatch::try_new(self.historical.schema(rows.schema_ref()), arrays)?)
+    }
+}
+
+fn column_names(features: &[Feature], wanted: &[FeatureId]) -> Vec<(FeatureId, String)> {
+    let known = |id: &FeatureId| Some((*id, features.get(id.0)?));
+    let wanted: Vec<(FeatureId, &Feature)> = wanted.iter().filter_map(known).collect();
+    let name = |(id, feature): &(FeatureId, &Feature)| {
+        let shared = wanted.iter().any(|(other, named)| other != id && named.name == feature.name);
+        (*id, if shared { format!("{}.{}", feature.entity.name(), feature.name) } else { feature.name.clone() })
+    };
+    wanted.iter().map(name).collect()
+}

@@ -1,0 +1,114 @@
+//! Batch feature views as tables.
+
+use std::sync::Arc;
+
+use tastemaker_config::{Entity, FeatureViewConfig};
+use tastemaker_types::Timestamp;
+
+use super::{HistoricalOptions, OfflineError};
+use crate::columns::value_at;
+use crate::entity::ViewRow;
+use crate::set::{FeatureId, FeatureSet, Source, ValueType};
+use crate::table::{FeatureColumn, FeatureType, JoinOptions, JoinRows, Joined, KeyColumn, Table, TableSource, join};
+use crate::ReadPlan;
+
+/// Where the table of a view is, and which of its columns are what; none for a view that has no path.
+pub fn table_source(view: &FeatureViewConfig) -> Option<TableSource> {
+    let path = view.path.as_ref()?.to_string_lossy().into_owned();
+    let key = |name: &str, column: &str| KeyColumn { name: name.to_owned(), column: column.to_owned() };
+    let (user, item) = (|| key("user_id", &view.user_column), || key("item_id", &view.item_column));
+    let features = view.features.iter().filter_map(|(name, kind)| {
+        let feature_type = feature_type(ValueType::from(*kind))?;
+        Some(FeatureColumn { name: name.clone(), column: name.clone(), feature_type })
+    });
+    Some(TableSource {
+        path,
+        keys: match view.entity {
+            Entity::User => vec![user()],
+            Entity::Item => vec![item()],
+            Entity::Pair => vec![user(), item()],
+        },
+        event_time: view.event_time_column.clone(),
+        created: view.created_time_column.clone(),
+        features: features.collect(),
+    })
+}
+
+fn feature_type(value_type: ValueType) -> Option<FeatureType> {
+    Some(match value_type {
+        ValueType::Number => FeatureType::Number,
+        ValueType::Bool => FeatureType::Bool,
+        ValueType::Text => FeatureType::Text,
+        ValueType::Time => FeatureType::Time,
+        ValueType::Texts => FeatureType::Texts,
+        ValueType::Vector => FeatureType::Vector,
+        ValueType::Map => return None,
+    })
+}
+
+/// The table of a view that features are wanted of.
+pub(super) struct ViewTable {
+    number: u16,
+    pub(super) entity: Entity,
+    table: Table,
+    /// Of each column of the view: its type and its place in what is read, if it is wanted.
+    columns: Arc<[(ValueType, Option<usize>)]>,
+}
+
+/// What a table says to the rows that ask.
+pub(super) struct TableRows {
+    number: u16,
+    joined: Joined,
+    columns: Arc<[(ValueType, Option<usize>)]>,
+}
+
+impl ViewTable {
+    /// Opens the tables of the views that the plan reads, of them the columns that it reads.
+    pub(super) fn open_all(plan: &ReadPlan, views: &[FeatureViewConfig]) -> Result<Vec<Self>, OfflineError> {
+        let set: &FeatureSet = plan.set();
+        let mut tables = Vec::new();
+        for (number, view) in set.views().iter().enumerate() {
+            let wanted = |place: usize| {
+                let reads = |id: &FeatureId| {
+                    let source = set.feature(*id).map(|feature| feature.source);
+                    source == Some(Source::View { view: number, column: place })
+                };
+                plan.stored(view.entity).iter().any(reads)
+            };
+            let Some(mut source) = views.get(number).and_then(table_source) else { continue };
+            source.features.retain(|column| view.columns.get_index_of(&column.name).is_some_and(wanted));
+            if source.features.is_empty() {
+                continue;
+            }
+            let place = |name: &String| source.features.iter().position(|column| column.name == *name);
+            let columns = view.columns.iter().map(|(name, value_type)| (*value_type, place(name))).collect();
+            let Ok(number) = u16::try_from(number) else { continue };
+            tables.push(Self { number, entity: view.entity, table: Table::open(&source)?, columns });
+        }
+        Ok(tables)
+    }
+
+    /// Looks up what was known at the times of `rows`.
+    pub(super) fn rows(&self, rows: &JoinRows, options: &HistoricalOptions) -> Result<TableRows, OfflineError> {
+        // The ttl is enforced where features are read, over what tables and pushed rows come to together.
+        let options = JoinOptions { ttl: None, include_late: options.include_late };
+        let joined = join(rows, &self.table, &options)?;
+        Ok(TableRows { number: self.number, joined, columns: Arc::clone(&self.columns) })
+    }
+}
+
+impl TableRows {
+    /// The row of the view that was known to a row that asks.
+    pub(super) fn row(&self, asking: usize) -> Option<ViewRow> {
+        let found = self.joined.found(asking)?;
+        let value = |(value_type, place): &(ValueType, Option<usize>)| {
+            value_at(*value_type, found.columns.get((*place)?)?, found.row)
+        };
+        Some(ViewRow {
+            view: self.number,
+            event_time: Timestamp::from_micros(found.event),
+            created: Timestamp::from_micros(found.created),
+            values: self.columns.iter().map(value).collect(),
+        })
+    }
+}

@@ -1,0 +1,282 @@
+//! Historical features.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use proptest::prelude::*;
+use tastemaker_types::{FeatureValue, Record, Timestamp, UpsertMode, Value, Window};
+
+use crate::common::{PROJECT, Project, at, event, upsert, worth, write_log, write_parquet};
+use crate::reference::{Reference, Worth};
+
+const NAMES: [&str; 9] = [
+    "clicks_30m",
+    "spent",
+    "by_category",
+    "latest",
+    "purchases_per_click",
+    "pair.clicks",
+    "dear",
+    "at_home",
+    "worth:value",
+];
+const USERS: [&str; 3] = ["ann", "bob", "cat"];
+const ITEMS: [&str; 3] = ["tea", "pot", "cup"];
+
+fn times(times: &[Timestamp]) -> ArrayRef {
+    let micros = times.iter().map(|at| at.as_micros());
+    Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
+}
+
+fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(texts))
+}
+
+fn write_rows(path: &std::path::Path, rows: &[(&str, &str, Timestamp)]) {
+    let at: Vec<Timestamp> = rows.iter().map(|row| row.2).collect();
+    write_parquet(
+        path,
+        vec![
+            ("user_id", texts(rows.iter().map(|row| row.0))),
+            ("item_id", texts(rows.iter().map(|row| row.1))),
+            ("event_timestamp", times(&at)),
+        ],
+    );
+}
+
+/// The value in a column of a row, as features have them.
+fn value(array: &ArrayRef, row: usize) -> Option<FeatureValue> {
+    if array.is_null(row) {
+        return None;
+    }
+    if let Some(numbers) = array.as_primitive_opt::<Float64Type>() {
+        return Some(FeatureValue::Number(numbers.value(row)));
+    }
+    if let Some(truths) = array.as_any().downcast_ref::<BooleanArray>() {
+        return Some(FeatureValue::Bool(truths.value(row)));
+    }
+    let list = array.as_list::<i32>().value(row);
+    if let Some(texts) = list.as_string_opt::<i32>() {
+        return Some(FeatureValue::Texts(texts.iter().flatten().map(str::to_owned).collect()));
+    }
+    let pairs = list.as_struct();
+    let names = pairs.column(0).as_string::<i32>();
+    let numbers = pairs.column(1).as_primitive::<Float64Type>();
+    let pair = |at| (names.value(at).to_owned(), numbers.value(at));
+    Some(FeatureValue::Map((0..pairs.len()).map(pair).collect()))
+}
+
+fn values(batches: &[RecordBatch]) -> Vec<BTreeMap<String, Option<FeatureValue>>> {
+    let row = |batch: &RecordBatch, row: usize| {
+        let schema = batch.schema();
+        let column = |(field, array): (&Arc<arrow_schema::Field>, &ArrayRef)| {
+            let skipped = ["user_id", "item_id", "event_timestamp"].contains(&field.name().as_str());
+            (!skipped && !field.name().ends_with("__status")).then(|| (field.name().clone(), value(array, row)))
+        };
+        schema.fields().iter().zip(batch.columns()).filter_map(column).collect()
+    };
+    batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |n| row(batch, n))).collect()
+}
+
+/// Times that meet often: multiples of ten minutes, and one microsecond beside them.
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0..30i64, -1..=1i64).prop_map(|(tens, micros)| at(tens * 10).plus(Window::from_micros(micros)))
+}
+
+fn user() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(USERS.to_vec())
+}
+
+fn item() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(ITEMS.to_vec())
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let kind = prop::sample::select(vec!["click", "click", "purchase", "impression"]);
+    let mode = prop::sample::select(vec![UpsertMode::Replace, UpsertMode::Merge]);
+    let item_upsert = (item(), time(), mode.clone(), 0..5u8, prop::option::of(prop::sample::select(vec!["a", "b"])));
+    let item_upsert = item_upsert.prop_map(|(id, at, mode, price, category)| {
+        let mut attributes = vec![("price", Value::Number(f64::from(price)))];
+        attributes.extend(category.map(|category| ("category", Value::Text(category.to_owned()))));
+        Record::ItemUpsert(upsert(id, &attributes, mode, at))
+    });
+    let user_upsert = (user(), time(), mode, prop::option::of(prop::sample::select(vec!["ch", "li"])));
+    let user_upsert = user_upsert.prop_map(|(id, at, mode, country)| {
+        let country = country.map(|country| ("country", Value::Text(country.to_owned())));
+        Record::UserUpsert(upsert(id, &Vec::from_iter(country), mode, at))
+    });
+    prop_oneof![
+        12 => (kind, user(), item(), time()).prop_map(|(kind, user, item, at)| event(0, kind, user, item, at)),
+        3 => item_upsert,
+        2 => user_upsert,
+        1 => (item(), time()).prop_map(|(id, timestamp)| Record::ItemDelete { id: id.to_owned(), timestamp }),
+        1 => (user(), time()).prop_map(|(id, timestamp)| Record::UserDelete { id: id.to_owned(), timestamp }),
+        2 => (user(), time(), prop::option::of(time()), 0..9u8)
+            .prop_map(|(id, event, created, value)| worth(id, event, created, f64::from(value))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn every_row_is_told_what_was_known_then(
+        records in prop::collection::vec(record(), 0..60),
+        table in prop::collection::vec((user(), time(), prop::option::of(time()), 10..19u8), 1..8),
+        rows in prop::collection::vec((user(), item(), time()), 1..12),
+    ) {
+        let project = Project::new(PROJECT);
+        let dir = tempfile::tempdir().unwrap();
+        let mut records = records;
+        for (number, record) in records.iter_mut().enumerate() {
+            if let Record::Event(event) = record {
+                event.event_id = format!("e{number}");
+            }
+        }
+        write_log(&dir.path().join("log"), records.clone());
+        let table_path = dir.path().join("worth.parquet");
+        let created = table.iter().map(|row| row.2.map(|at| at.as_micros())).collect::<TimestampMicrosecondArray>();
+        write_parquet(&table_path, vec![
+            ("user_id", texts(table.iter().map(|row| row.0))),
+            ("event_timestamp", times(&table.iter().map(|row| row.1).collect::<Vec<_>>())),
+            ("created", Arc::new(created.with_timezone("UTC"))),
+            ("value", Arc::new(table.iter().map(|row| Some(f64::from(row.3))).collect::<Float64Array>())),
+        ]);
+        let rows_path = dir.path().join("rows.parquet");
+        write_rows(&rows_path, &rows);
+
+        let mut views = project.config.feature_views.clone();
+        views[0].path = Some(table_path);
+        let told = project.historical(&NAMES, &views, &dir.path().join("log"), &rows_path, false).unwrap();
+        let told = values(&told);
+        let table: Vec<Worth> = table.iter().map(|(user, event, created, value)| Worth {
+            user: (*user).to_owned(),
+            event: *event,
+            created: created.unwrap_or(*event),
+            value: Some(f64::from(*value)),
+        }).collect();
+        let reference = Reference::new(&project.set, &records, &table);
+        prop_assert_eq!(told.len(), rows.len());
+        for (told, (user, item, now)) in told.iter().zip(&rows) {
+            for (name, expected) in reference.row(user, item, *now) {
+                let same = match (&told[name], &expected) {
+                    (Some(told), Some(expected)) => told.same_bits(expected),
+                    (told, expected) => told.is_none() && expected.is_none(),
+                };
+                prop_assert!(same, "{} of {} and {} at {}: {:?}, not {:?}", name, user, item, now, told[name], expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn edges_of_windows_ttls_and_equal_times_by_hand() {
+    let project = Project::new(PROJECT);
+    let dir = tempfile::tempdir().unwrap();
+    let micro = Window::from_micros(1);
+    let price = |price| [("price", Value::Number(price))];
+    write_log(
+        &dir.path().join("log"),
+        vec![
+            Record::ItemUpsert(upsert("tea", &price(4.0), UpsertMode::Replace, at(-100))),
+            event(0, "click", "ann", "tea", at(0)),
+            event(1, "click", "ann", "pot", at(0)),
+            event(2, "purchase", "ann", "tea", at(10)),
+            // The price of the purchase before stays what it was.
+            Record::ItemUpsert(upsert("tea", &price(9.0), UpsertMode::Replace, at(20))),
+            // Late by its own time.
+            event(3, "click", "ann", "cup", at(-5)),
+            worth("ann", at(0), Some(at(30)), 7.0),
+        ],
+    );
+    let rows = [
+        ("ann", "tea", at(0).minus(micro)),
+        ("ann", "tea", at(0)),
+        ("ann", "tea", at(10)),
+        ("ann", "tea", at(30).minus(micro)),
+        ("ann", "tea", at(30)),
+        ("ann", "tea", at(60)),
+        ("ann", "tea", at(60).plus(micro)),
+        ("ann", "tea", at(130)),
+        ("ann", "tea", at(130).plus(micro)),
+        ("nobody", "nothing", at(10)),
+    ];
+    let rows_path = dir.path().join("rows.parquet");
+    write_rows(&rows_path, &rows);
+    let run = |late| {
+        let views = &project.config.feature_views;
+        project.historical(&NAMES, views, &dir.path().join("log"), &rows_path, late).unwrap()
+    };
+    let told = run(false);
+    let numbers = |name: &str, told: &[RecordBatch]| -> Vec<Option<f64>> {
+        let number = |row: &BTreeMap<String, Option<FeatureValue>>| match row[name] {
+            Some(FeatureValue::Number(number)) => Some(number),
+            _ => None,
+        };
+        values(told).iter().map(number).collect()
+    };
+    let latest: Vec<_> = values(&told).iter().take(2).map(|row| row["latest"].clone()).collect();
+    let items = |items: &[&str]| Some(FeatureValue::Texts(items.iter().map(|item| (*item).to_owned()).collect()));
+    assert_eq!(latest, [items(&["cup"]), items(&["pot", "tea", "cup"])], "of equal times the later in the log is later");
+    assert_eq!(
+        numbers("spent", &told),
+        [-1.0, -1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, -1.0, -1.0].map(Some),
+        "two hours old is not too old"
+    );
+    let known_from_30_to_60 = [None, None, None, None, Some(7.0), Some(7.0), None, None, None, None];
+    assert_eq!(numbers("value", &told), known_from_30_to_60, "created at 30, and an hour old at 60");
+    let late = [None, Some(7.0), Some(7.0), Some(7.0), Some(7.0), Some(7.0), None, None, None, None];
+    assert_eq!(numbers("value", &run(true)), late);
+    assert_eq!(
+        numbers("dear", &told).iter().skip(2).take(3).copied().collect::<Vec<_>>(),
+        [Some(2.0), Some(9.0 / 4.0 + 1.0), Some(9.0 / 4.0 + 1.0)],
+        "the price changed at 20"
+    );
+    let statuses = |name: &str| -> Vec<String> {
+        let of = |batch: &RecordBatch| {
+            let column = batch.column_by_name(&format!("{name}__status")).unwrap().as_string::<i32>().clone();
+            column.iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+        };
+        told.iter().flat_map(of).collect()
+    };
+    assert_eq!(statuses("value")[3..7], ["NOT_FOUND", "PRESENT", "PRESENT", "OUTSIDE_MAX_AGE"]);
+    assert_eq!((statuses("spent")[1].as_str(), statuses("spent")[8].as_str()), ("NOT_FOUND", "OUTSIDE_MAX_AGE"));
+}
+
+#[test]
+fn times_in_csv_may_have_any_zone_and_rows_keep_their_columns_and_order() {
+    let project = Project::new(PROJECT);
+    let dir = tempfile::tempdir().unwrap();
+    write_log(&dir.path().join("log"), vec![event(0, "click", "ann", "tea", "2026-01-01T10:00:00Z".parse().unwrap())]);
+    let rows = dir.path().join("rows.csv");
+    std::fs::write(
+        &rows,
+        "label,user_id,timestamp\n\
+         b,ann,2026-01-01T12:00:00+02:00\na,ann,2026-01-01T11:59:59+02:00\nc,ann,2026-01-01 10:00:00\nd,,2026-01-01\n",
+    )
+    .unwrap();
+    let views = &project.config.feature_views;
+    let told = project.historical(&["clicks_30m", "spent"], views, &dir.path().join("log"), &rows, false).unwrap();
+    let batch = &told[0];
+    let labels: Vec<_> = batch.column_by_name("label").unwrap().as_string::<i32>().iter().flatten().collect();
+    assert_eq!(labels, ["b", "a", "c", "d"]);
+    let clicks = batch.column_by_name("clicks_30m").unwrap().as_primitive::<Float64Type>();
+    assert_eq!(clicks.iter().collect::<Vec<_>>(), [Some(1.0), None, Some(1.0), None]);
+    let spent = batch.column_by_name("spent").unwrap().as_primitive::<Float64Type>();
+    assert_eq!(spent.iter().collect::<Vec<_>>(), [Some(-1.0); 4], "the default, also of a row without a user");
+    let error = project.historical(&["pair.clicks"], views, &dir.path().join("log"), &rows, false).unwrap_err();
+    assert!(error.to_string().contains("item_id"), "{error}");
+}
+
+#[test]
+fn without_a_log_and_interrupted_there_is_no_panic() {
+    let project = Project::new(PROJECT);
+    let dir = tempfile::tempdir().unwrap();
+    let rows = dir.path().join("rows.parquet");
+    write_rows(&rows, &[("ann", "tea", at(0))]);
+    let told = project.historical(&NAMES, &project.config.feature_views, &dir.path().join("none"), &rows, false).unwrap();
+    assert_eq!(values(&told)[0]["clicks_30m"], None);
+}

@@ -1,0 +1,6 @@
+//! Features of the past against slow, obvious references.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+mod historical;
+mod reference;
