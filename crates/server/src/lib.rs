@@ -4,6 +4,7 @@
 
 mod engine;
 mod error;
+mod feature_rows;
 mod http;
 mod ingest;
 mod routes;
@@ -12,8 +13,10 @@ mod state;
 
 use std::sync::Arc;
 
-pub use engine::{Access, Engine};
+pub use engine::{Access, Engine, FeaturesRequest, OnlineFeatures, list_features};
 pub use error::EngineError;
+pub use feature_rows::RefusedRows;
+pub use tastemaker_api::FeaturesResponse;
 pub use serve::{serve, serve_engine, shutdown_signal};
 pub use state::Lifecycle;
 
