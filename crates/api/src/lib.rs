@@ -21,7 +21,8 @@ pub use entities::{
 pub use events::{EventInput, EventsRequest};
 pub use feature_columns::{CellRef, ColumnRef, OnlineFeatures};
 pub use features::{
-    EntityIds, FeatureInfo, FeatureServiceInfo, FeaturesResponse, OnlineFeature, OnlineFeaturesRequest, OnlineFeaturesResponse,
+    EntityIds, FeatureInfo, FeatureServiceInfo, FeaturesResponse, OnlineFeature, OnlineFeaturesRequest,
+    OnlineFeaturesResponse,
 };
 pub use health::{GenerationHealth, Live, LogHealth, Ready, RefusedGeneration};
 pub use json::parse;

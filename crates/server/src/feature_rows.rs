@@ -171,9 +171,8 @@ fn time(value: &Value) -> Result<Timestamp, String> {
 }
 
 fn typed(value_type: ValueType, value: &Value) -> Result<FeatureValue, String> {
-    let refuse = |remedy: &str| {
-        Err(format!("it is declared as {}, but {} was given; {remedy}", value_type.name(), kind(value)))
-    };
+    let refuse =
+        |remedy: &str| Err(format!("it is declared as {}, but {} was given; {remedy}", value_type.name(), kind(value)));
     let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
     match (value_type, value) {
         (ValueType::Number, Value::Number(number)) => match number.as_f64().filter(|number| number.is_finite()) {

@@ -16,9 +16,9 @@ use std::sync::Arc;
 pub use engine::{Access, Engine, FeaturesRequest, OnlineFeatures, list_features};
 pub use error::EngineError;
 pub use feature_rows::RefusedRows;
-pub use tastemaker_api::FeaturesResponse;
 pub use serve::{serve, serve_engine, shutdown_signal};
 pub use state::Lifecycle;
+pub use tastemaker_api::FeaturesResponse;
 
 /// Whether a project with this configuration could be opened, as far as can be told without its data: its expressions compile, and what it
 /// names is there.

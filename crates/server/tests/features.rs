@@ -125,8 +125,7 @@ async fn features_come_in_the_order_asked_for_with_honest_statuses() {
     let names = ["latest", "user.recent_click_count", "money:spent", "country_is", "user_embedding"];
     let answer = read(&server, json!({"entities": {"user": ["bob", "ann", "nobody"]}, "features": names})).await;
     assert_eq!(answer["rows"], 3);
-    let given: Vec<&str> =
-        answer["features"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
+    let given: Vec<&str> = answer["features"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
     assert_eq!(given, names);
     assert_eq!(column(&answer, 0, "values"), json!([["tea"], ["pot", "tea"], null]));
     assert_eq!(column(&answer, 1, "values"), json!([0, 2, null]), "bob's click is an hour old");
@@ -214,12 +213,24 @@ async fn wrong_requests_name_the_place_and_a_remedy() {
     let server = shop().await;
     let ann = json!({"user": ["ann"]});
     for (body, parts) in [
-        (json!({"entities": ann, "features": ["latest", "recent_clik_count"]}), ["features[1]", "did you mean 'recent_click_count'?"]),
-        (json!({"entities": ann, "features": ["worth:lifetime_valu"]}), ["features[0]", "did you mean 'worth:lifetime_value'?"]),
+        (
+            json!({"entities": ann, "features": ["latest", "recent_clik_count"]}),
+            ["features[1]", "did you mean 'recent_click_count'?"],
+        ),
+        (
+            json!({"entities": ann, "features": ["worth:lifetime_valu"]}),
+            ["features[0]", "did you mean 'worth:lifetime_value'?"],
+        ),
         (json!({"entities": ann, "features": ["clicks"]}), ["features[0]", "write item.clicks or pair.clicks"]),
-        (json!({"entities": ann, "features": ["item.clicks"]}), ["'item.clicks' is a feature of items", "give their ids"]),
+        (
+            json!({"entities": ann, "features": ["item.clicks"]}),
+            ["'item.clicks' is a feature of items", "give their ids"],
+        ),
         (json!({"entities": ann, "features": ["pair.clicks"]}), ["entities", "ids of both users and items"]),
-        (json!({"entities": {"item": ["tea"]}, "features": ["latest"]}), ["'latest' is a feature of users", "give their ids"]),
+        (
+            json!({"entities": {"item": ["tea"]}, "features": ["latest"]}),
+            ["'latest' is a feature of users", "give their ids"],
+        ),
         (json!({"entities": ann, "features": ["latest", "user.latest"]}), ["'user.latest'", "twice"]),
         (json!({"entities": ann, "feature_service": "rankin"}), ["feature_service", "did you mean 'ranking'?"]),
         (json!({"entities": ann, "feature_service": "ranking"}), ["'item.clicks'", "give their ids"]),
@@ -228,8 +239,14 @@ async fn wrong_requests_name_the_place_and_a_remedy() {
         (json!({"entities": {}, "features": ["latest"]}), ["entities", "give ids"]),
         (json!({"entities": {"user": ["ann", ""]}, "features": ["latest"]}), ["entities.user[1]", "empty"]),
         (json!({"entities": {"usr": ["ann"]}, "features": ["latest"]}), ["entities", "did you mean 'user'?"]),
-        (json!({"entities": {"user": ["a", "b"], "item": ["1", "2", "3"]}, "features": ["fits"]}), ["entities", "2 users and 3 items"]),
-        (json!({"entities": ann, "features": ["latest"], "context": {"devise": "x"}}), ["context", "did you mean 'device'?"]),
+        (
+            json!({"entities": {"user": ["a", "b"], "item": ["1", "2", "3"]}, "features": ["fits"]}),
+            ["entities", "2 users and 3 items"],
+        ),
+        (
+            json!({"entities": ann, "features": ["latest"], "context": {"devise": "x"}}),
+            ["context", "did you mean 'device'?"],
+        ),
         (json!({"entities": ann, "features": ["latest"], "context": {"device": 7}}), ["context", "give a JSON string"]),
     ] {
         let detail = refused(&server, ONLINE, body.clone(), 400).await;
@@ -294,7 +311,8 @@ async fn a_row_without_a_time_holds_since_now_and_pairs_have_two_keys() {
     let body = json!({"entities": {"user": ["ann"], "item": ["tea", "pot"]}, "features": ["strength"]});
     let answer = read(&server, body).await;
     assert_eq!(column(&answer, 0, "values"), json!([0.75, null]));
-    let since: tastemaker_types::Timestamp = column(&answer, 0, "event_timestamps")[0].as_str().unwrap().parse().unwrap();
+    let since: tastemaker_types::Timestamp =
+        column(&answer, 0, "event_timestamps")[0].as_str().unwrap().parse().unwrap();
     let age = tastemaker_types::Timestamp::now().as_seconds() - since.as_seconds();
     assert!((0.0..60.0).contains(&age), "{age}");
     server.stop().await;
@@ -314,8 +332,15 @@ async fn a_push_with_a_wrong_row_writes_nothing_and_names_each_fault() {
     assert_eq!(
         found,
         [
-            "df.event_timestamp[0]", "df.user_id[1]", "df.lifetime_value[1]", "df.taste[1]", "df.event_timestamp[1]",
-            "df.user_id[2]", "df.taste[2]", "df.lifetime_value[3]", "df.taste[3]"
+            "df.event_timestamp[0]",
+            "df.user_id[1]",
+            "df.lifetime_value[1]",
+            "df.taste[1]",
+            "df.event_timestamp[1]",
+            "df.user_id[2]",
+            "df.taste[2]",
+            "df.lifetime_value[3]",
+            "df.taste[3]"
         ]
     );
     assert!(answer["detail"].as_str().unwrap().starts_with("nothing was written"), "{answer}");
@@ -364,7 +389,7 @@ async fn feasts_clients_get_columns_with_join_keys_first() {
     assert_eq!(answer["results"][4]["values"], json!([2]));
 
     for (entities, part) in [
-        (json!({"user": ["ann"]}), "no join key 'user'; did you mean"),
+        (json!({"user": ["ann"]}), "no join key 'user'; known: item_id, user_id"),
         (json!({"user_id": [1.5]}), "entities.user_id[0]"),
         (json!({"user_id": ["ann", "bob"], "item_id": ["tea"]}), "the same number of each join key"),
     ] {
@@ -390,7 +415,8 @@ async fn the_list_tells_what_is_declared() {
     assert_eq!(find("user", "lifetime_value")["source"], "batch");
     assert_eq!(find("pair", "fits")["source"], "expression");
     assert_eq!(find("user", "user_embedding")["source"], "model");
-    let services = json!([{"name": "ranking", "features": ["recent_click_count", "worth:lifetime_value", "item.clicks"]}]);
+    let services =
+        json!([{"name": "ranking", "features": ["recent_click_count", "worth:lifetime_value", "item.clicks"]}]);
     assert_eq!(list["feature_services"], services);
     server.stop().await;
 }

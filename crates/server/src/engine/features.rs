@@ -215,8 +215,7 @@ impl Engine {
 
     /// Counts values by feature view and status.
     fn count_reads(&self, features: &OnlineFeatures) {
-        const STATUSES: [Status; 4] =
-            [Status::Present, Status::NullValue, Status::NotFound, Status::OutsideMaxAge];
+        const STATUSES: [Status; 4] = [Status::Present, Status::NullValue, Status::NotFound, Status::OutsideMaxAge];
         let mut views: Vec<(&str, [u64; 4])> = Vec::new();
         for (_, feature, cells) in features.columns() {
             let mut of_column = [0_u64; 4];

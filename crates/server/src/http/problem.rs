@@ -65,9 +65,7 @@ impl From<EngineError> for ApiError {
             EngineError::Log(error) => Self::from(error),
             EngineError::Artifact(error) => Self::from(error),
             EngineError::Recommend(error) => Self::from(error),
-            EngineError::FeatureRequest { field, message } => {
-                Self::field(ProblemKind::InvalidRequest, &field, message)
-            }
+            EngineError::FeatureRequest { field, message } => Self::field(ProblemKind::InvalidRequest, &field, message),
             EngineError::FeatureRows(refused) => {
                 Problem::new(ProblemKind::RecordsRefused, refused.to_string()).with_errors(refused.errors).into()
             }

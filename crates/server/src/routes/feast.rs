@@ -14,12 +14,12 @@ use tastemaker_types::did_you_mean;
 
 use super::features::{read, write};
 use super::write::decode;
+use crate::FeaturesRequest;
 use crate::engine::cells;
 use crate::feature_rows::id;
 use crate::http::body::JsonBody;
 use crate::http::problem::ApiError;
 use crate::state::App;
-use crate::FeaturesRequest;
 
 /// Is the server there?
 #[utoipa::path(get, path = "/health", tag = "feast", security(()), responses((status = 200, body = Live)))]

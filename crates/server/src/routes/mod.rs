@@ -87,7 +87,10 @@ fn complete(api: &mut utoipa::openapi::OpenApi) {
 
 /// The whole router.
 pub(crate) fn router(app: App) -> Router {
-    let open = OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready)).routes(routes!(feast::health));
+    let open = OpenApiRouter::new()
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(feast::health));
     let read = OpenApiRouter::new()
         .routes(routes!(recommendations::recommend))
         .routes(routes!(recommendations::recommend_user))
