@@ -7,9 +7,22 @@ use anyhow::bail;
 
 use crate::shell::{command, installed, run, target_dir};
 
-/// A Python environment in the target folder that has `packages` installed; returns its interpreter.
+/// The Python environment of benchmarks, with `packages` installed; returns its interpreter.
 pub(crate) fn python(packages: &[&str]) -> anyhow::Result<PathBuf> {
-    let dir = target_dir().join("python");
+    environment("python", packages)
+}
+
+/// What the tests of the Python client need; pinned, since Feast's SDK pins much itself.
+const CLIENT: [&str; 4] = ["numpy>=1.24", "urllib3>=2", "pytest>=8", "feast==0.67.0"];
+
+/// The Python environment of the client's tests.
+pub(crate) fn python_client() -> anyhow::Result<PathBuf> {
+    environment("python-client", &CLIENT)
+}
+
+/// A Python environment in the target folder, made once and kept.
+fn environment(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let dir = target_dir().join(name);
     let python = dir.join("bin/python");
     if !python.is_file() {
         run(command("python3").args(["-m", "venv"]).arg(&dir))?;

@@ -5,12 +5,17 @@ use crate::shell::{self, cargo, installed};
 
 /// Builds the workspace once, then runs unit, integration and documentation tests.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
-    let browser = provision::browser()?;
+    let (browser, python) = (provision::browser()?, provision::python_client()?);
+    let tests = |arguments: &[&str]| {
+        let mut tests = cargo();
+        tests.args(arguments).args(args).env("TASTEMAKER_BROWSER", browser).env("TASTEMAKER_PYTHON", &python);
+        shell::run(&mut tests)
+    };
     if installed("cargo-nextest") {
-        shell::run(cargo().args(["nextest", "run", "--workspace"]).args(args).env("TASTEMAKER_BROWSER", browser))?;
+        tests(&["nextest", "run", "--workspace"])?;
         shell::run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))
     } else {
-        shell::run(cargo().args(["test", "--workspace"]).args(args).env("TASTEMAKER_BROWSER", browser))
+        tests(&["test", "--workspace"])
     }
 }
 

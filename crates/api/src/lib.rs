@@ -4,6 +4,9 @@
 pub mod batch;
 pub mod entities;
 pub mod events;
+pub mod feast;
+pub mod feature_columns;
+pub mod features;
 pub mod health;
 pub mod json;
 pub mod models;
@@ -16,6 +19,11 @@ pub use entities::{
     UsersRequest,
 };
 pub use events::{EventInput, EventsRequest};
+pub use feature_columns::{CellRef, ColumnRef, OnlineFeatures};
+pub use features::{
+    EntityIds, FeatureInfo, FeatureServiceInfo, FeaturesResponse, OnlineFeature, OnlineFeaturesRequest,
+    OnlineFeaturesResponse,
+};
 pub use health::{GenerationHealth, Live, LogHealth, Ready, RefusedGeneration};
 pub use json::parse;
 pub use models::{GenerationInfo, Model, ModelsResponse, PromoteRequest};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
-    completions, config, demo, doctor, evaluate, export, import, init, keys, models, recommend, serve, sql, train,
+    completions, config, demo, doctor, evaluate, export, features, import, init, keys, models, recommend, serve, sql,
+    train,
 };
 
 /// A real-time recommendation engine in one program.
@@ -52,6 +53,7 @@ pub(crate) enum Verb {
     Train(train::Args),
     Evaluate(evaluate::Args),
     Recommend(recommend::Args),
+    Features(features::Args),
     Serve(serve::Args),
     Models(models::Args),
     Export(export::Args),

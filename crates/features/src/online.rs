@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -83,6 +83,8 @@ pub struct OnlineState {
     catalog_at: ArcSwap<CatalogAt>,
     /// Inputs of features that were not what the feature takes.
     refused_inputs: AtomicU64,
+    /// By batch view: the newest event time of any row, in microseconds; `i64::MIN` before the first row.
+    newest_rows: Vec<AtomicI64>,
     popularity: Popularity,
     popularity_state: Mutex<PopularityState>,
     rankings: ArcSwap<Ranked>,
@@ -113,6 +115,7 @@ impl OnlineState {
         let catalog_at = CatalogAt { snapshot: catalog.snapshot(), through: 0 };
         Self {
             users: UserTable::new(features),
+            newest_rows: declared.views().iter().map(|_| AtomicI64::new(i64::MIN)).collect(),
             features: declared,
             items: ItemTable::new(),
             catalog_at: ArcSwap::from_pointee(catalog_at),
@@ -192,6 +195,9 @@ impl OnlineState {
         let Ok(number) = self.features.view(&row.view) else { return };
         let Some(view) = self.features.views().get(number) else { return };
         let Some(new) = ViewRow::new(number, view, row) else { return };
+        if let Some(newest) = self.newest_rows.get(number) {
+            newest.fetch_max(row.event_timestamp.as_micros(), Ordering::Relaxed);
+        }
         match (view.entity, &row.user_id, item) {
             (Entity::User, Some(user), _) => self.users.change_features(user, |user| user.own.put(position, new)),
             (Entity::Item, _, Some(item)) => self.items.change(item, |features| features.put(position, new)),
@@ -210,6 +216,12 @@ impl OnlineState {
     /// How many values of events were not what a feature takes, such as texts that are too long. They are left out.
     pub fn refused_inputs(&self) -> u64 {
         self.refused_inputs.load(Ordering::Relaxed)
+    }
+
+    /// The newest event time of all rows of a batch feature view, by its number; none before its first row.
+    pub fn newest_row(&self, view: usize) -> Option<Timestamp> {
+        let newest = self.newest_rows.get(view)?.load(Ordering::Relaxed);
+        (newest != i64::MIN).then(|| Timestamp::from_micros(newest))
     }
 
     pub(crate) fn users(&self) -> &UserTable {

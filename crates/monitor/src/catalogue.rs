@@ -36,8 +36,14 @@ metrics! {
     counter STAGE_FAILURES = "tastemaker_stage_failures_total" ["stage"];
     /// Lookups in a cache, by cache and result: hit, miss.
     counter CACHE_LOOKUPS = "tastemaker_cache_lookups_total" ["cache", "result"];
-    /// Records that clients sent, by record (event, item, user) and result: accepted, duplicate, refused.
+    /// Records that clients sent, by record (event, item, user, feature_row) and result: accepted, duplicate, refused.
     counter INGESTED = "tastemaker_ingested_records_total" ["record", "result"];
+    /// Values of features read, by feature view and status: PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE_MAX_AGE.
+    counter FEATURE_VALUES = "tastemaker_feature_values_total" ["view", "status"];
+    /// Age of the newest row of a batch feature view, by its event time.
+    gauge FEATURE_VIEW_AGE_SECONDS = "tastemaker_feature_view_age_seconds" ["view"];
+    /// Values of events that were not what a streaming feature takes, and were left out.
+    counter FEATURE_REFUSED_INPUTS = "tastemaker_feature_refused_inputs_total" [];
     /// Writes that the log could not take, by reason: full, failed.
     counter LOG_WRITE_FAILURES = "tastemaker_log_write_failures_total" ["reason"];
     /// Records in the event log.

@@ -5,6 +5,8 @@ use tastemaker_features::set::FeatureSetError;
 use tastemaker_log::LogError;
 use tastemaker_recommend::{RecommendError, SetupError};
 
+use crate::RefusedRows;
+
 /// An error of the engine or of serving it.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -23,6 +25,17 @@ pub enum EngineError {
     /// Declared features cannot work.
     #[error(transparent)]
     Features(#[from] FeatureSetError),
+    /// A request for features cannot be answered as it is.
+    #[error("{field}: {message}")]
+    FeatureRequest {
+        /// The part of the request: `features[2]`, `entities`.
+        field: String,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// Rows of a feature view were refused, and none was written.
+    #[error("{0}")]
+    FeatureRows(RefusedRows),
     /// A generation does not fit this project or program; the present one keeps serving.
     #[error("generation {version} was refused: {reason}")]
     Refused {

@@ -4,6 +4,7 @@
 
 mod engine;
 mod error;
+mod feature_rows;
 mod http;
 mod ingest;
 mod routes;
@@ -12,10 +13,12 @@ mod state;
 
 use std::sync::Arc;
 
-pub use engine::{Access, Engine};
+pub use engine::{Access, Engine, FeaturesRequest, OnlineFeatures, list_features};
 pub use error::EngineError;
+pub use feature_rows::RefusedRows;
 pub use serve::{serve, serve_engine, shutdown_signal};
 pub use state::Lifecycle;
+pub use tastemaker_api::FeaturesResponse;
 
 /// Whether a project with this configuration could be opened, as far as can be told without its data: its expressions compile, and what it
 /// names is there.

@@ -31,7 +31,7 @@ struct Shared {
     lifecycle: Lifecycle,
     keys: Keys,
     permits: Semaphore,
-    decoder: Arc<Semaphore>,
+    heavy_work: Arc<Semaphore>,
 }
 
 /// The state of the router; cheap to clone.
@@ -43,7 +43,7 @@ impl App {
         let server = &engine.config().server;
         let keys = Keys::new(&server.api_keys)?;
         let permits = Semaphore::new(server.concurrency_limit.min(Semaphore::MAX_PERMITS));
-        Ok(Self(Arc::new(Shared { engine, lifecycle, keys, permits, decoder: Arc::new(Semaphore::new(1)) })))
+        Ok(Self(Arc::new(Shared { engine, lifecycle, keys, permits, heavy_work: Arc::new(Semaphore::new(1)) })))
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -71,9 +71,9 @@ impl App {
         &self.0.permits
     }
 
-    /// One for each large body that may be decoded, apart from the threads that answer requests: bulk loading takes one
-    /// core at most from recommendations.
-    pub(crate) fn decoder(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.decoder)
+    /// One for each large body that may be decoded, and each large answer that may be written, apart from the threads that
+    /// answer requests: bulk work takes one core at most from recommendations.
+    pub(crate) fn heavy_work(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.heavy_work)
     }
 }

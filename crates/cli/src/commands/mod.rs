@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod export;
+pub(crate) mod features;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod keys;
@@ -31,6 +32,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Train(args) => train::run(&args, context)?,
         Verb::Evaluate(args) => evaluate::run(&args, context)?,
         Verb::Recommend(args) => recommend::run(&args, context)?,
+        Verb::Features(args) => features::run(&args, context)?,
         Verb::Serve(args) => serve::run(&args, context)?,
         Verb::Models(args) => models::run(&args, context)?,
         Verb::Export(args) => export::run(&args, context)?,

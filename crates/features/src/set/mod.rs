@@ -304,21 +304,22 @@ impl FeatureSet {
     /// # Errors
     /// The end of a sentence: what is wrong, and a suggestion.
     pub fn by_reference(&self, reference: &str) -> Result<FeatureId, String> {
-        let matches = |feature: &Feature| match (reference.split_once(':'), reference.split_once('.')) {
-            (Some((view, name)), _) => feature.view == view && feature.name == name,
-            (None, Some((entity, name))) => feature.entity.name() == entity && feature.name == name,
-            (None, None) => feature.name == reference,
+        const ALL: [Entity; 3] = [Entity::User, Entity::Item, Entity::Pair];
+        let (view, entity, name) = match (reference.split_once(':'), reference.split_once('.')) {
+            (Some((view, name)), _) => (Some(view), None, name),
+            (None, Some((entity, name))) => (None, Some(entity), name),
+            (None, None) => (None, None, reference),
         };
-        let mut found = (0..).map(FeatureId).zip(&self.features).filter(|(_, feature)| matches(feature));
+        let fits = |feature: &Feature| view.is_none_or(|view| feature.view == view);
+        let entities = ALL.into_iter().filter(|known| entity.is_none_or(|entity| known.name() == entity));
+        let named = entities.filter_map(|entity| self.named(entity, name));
+        let mut found = named.filter_map(|id| Some((id, self.feature(id).filter(|feature| fits(feature))?)));
         match (found.next(), found.next()) {
             (Some((id, _)), None) => Ok(id),
-            (Some((_, one)), Some((_, other))) => Err(format!(
-                "'{reference}' is a feature of {} and of {}; write {}.{reference} or {}.{reference}",
-                one.entity.name(),
-                other.entity.name(),
-                one.entity.name(),
-                other.entity.name()
-            )),
+            (Some((_, one)), Some((_, other))) => {
+                let (one, other) = (one.entity.name(), other.entity.name());
+                Err(format!("'{reference}' is a feature of {one} and of {other}; write {one}.{name} or {other}.{name}"))
+            }
             _ => {
                 let known: Vec<String> = match reference.split_once(':') {
                     Some(_) => self.features.iter().map(|f| format!("{}:{}", f.view, f.name)).collect(),

@@ -31,6 +31,14 @@ impl Engine {
         set(&metrics::GENERATION_AGE_SECONDS, generation.as_ref().map_or(0.0, |g| g.age_seconds));
         set(&metrics::ITEMS, self.catalog.snapshot().alive_rows().count() as f64);
         set(&metrics::USERS, self.state.user_count() as f64);
+        self.monitor.count_to(&metrics::FEATURE_REFUSED_INPUTS, [], self.state.refused_inputs());
+        for (number, view) in self.state.features().views().iter().enumerate() {
+            // A view without rows has no age: no series is better than a made-up number.
+            if let Some(newest) = self.state.newest_row(number) {
+                let age = Timestamp::now().as_seconds() - newest.as_seconds();
+                self.monitor.set(&metrics::FEATURE_VIEW_AGE_SECONDS, [&view.name], age);
+            }
+        }
         if let Some(log) = self.log.read().as_ref() {
             let stats = log.stats();
             set(&metrics::LOG_WAITING_BYTES, stats.waiting_bytes as f64);

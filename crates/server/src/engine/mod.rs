@@ -4,6 +4,8 @@
 //! Invariant: state is changed by the log's committer alone, in log order, after the records are on disk; so what a
 //! restart replays is what was being served.
 
+mod feature_list;
+mod features;
 mod generations;
 mod health;
 mod recommend;
@@ -28,6 +30,9 @@ use tastemaker_types::{Attributes, Position, Record, Timestamp};
 use crate::EngineError;
 use crate::ingest::Rules;
 
+pub use feature_list::list_features;
+pub(crate) use features::cells;
+pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
 
 /// How a project is opened.

@@ -65,6 +65,10 @@ impl From<EngineError> for ApiError {
             EngineError::Log(error) => Self::from(error),
             EngineError::Artifact(error) => Self::from(error),
             EngineError::Recommend(error) => Self::from(error),
+            EngineError::FeatureRequest { field, message } => Self::field(ProblemKind::InvalidRequest, &field, message),
+            EngineError::FeatureRows(refused) => {
+                Problem::new(ProblemKind::RecordsRefused, refused.to_string()).with_errors(refused.errors).into()
+            }
             EngineError::Refused { version, reason } => {
                 Self::new(ProblemKind::Conflict, format!("generation {version} is not installed: {reason}"))
             }

@@ -2,6 +2,8 @@
 
 mod entities;
 mod events;
+mod feast;
+mod features;
 mod health;
 mod models;
 mod recommendations;
@@ -85,7 +87,10 @@ fn complete(api: &mut utoipa::openapi::OpenApi) {
 
 /// The whole router.
 pub(crate) fn router(app: App) -> Router {
-    let open = OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready));
+    let open = OpenApiRouter::new()
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(feast::health));
     let read = OpenApiRouter::new()
         .routes(routes!(recommendations::recommend))
         .routes(routes!(recommendations::recommend_user))
@@ -95,6 +100,9 @@ pub(crate) fn router(app: App) -> Router {
         .routes(routes!(entities::get_item))
         .routes(routes!(entities::list_users))
         .routes(routes!(entities::get_user))
+        .routes(routes!(features::list))
+        .routes(routes!(features::online))
+        .routes(routes!(feast::get_online_features))
         .routes(routes!(models::list))
         .routes(routes!(models::show));
     let write = OpenApiRouter::new()
@@ -106,7 +114,9 @@ pub(crate) fn router(app: App) -> Router {
         .routes(routes!(entities::post_users))
         .routes(routes!(entities::put_user))
         .routes(routes!(entities::patch_user))
-        .routes(routes!(entities::delete_user));
+        .routes(routes!(entities::delete_user))
+        .routes(routes!(feast::push))
+        .routes(routes!(feast::write_to_online_store));
     let admin = OpenApiRouter::new().routes(routes!(models::promote)).routes(routes!(models::rollback));
     let metrics = OpenApiRouter::new().routes(routes!(health::metrics));
 
@@ -125,6 +135,20 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(not_found)
         .layer(from_fn_with_state(app.clone(), edge::edge))
         .with_state(app)
+}
+
+/// Does heavy work apart from the threads that answer requests, one piece at a time.
+async fn apart<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&App) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let turn = app.heavy_work().acquire_owned().await.map_err(|e| ApiError::internal(&e))?;
+    let (app, span) = (app.clone(), tracing::Span::current());
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        span.in_scope(|| work(&app))
+    });
+    done.await.map_err(|e| ApiError::internal(&e))?
 }
 
 async fn not_found(request: Request) -> impl IntoResponse {

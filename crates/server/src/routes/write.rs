@@ -6,6 +6,7 @@ use tastemaker_api::{BatchRequest, FieldError, Problem, ProblemKind, RecordStatu
 use tastemaker_monitor::catalogue as metrics;
 use tastemaker_types::Timestamp;
 
+use super::apart;
 use crate::engine::PendingWrite;
 use crate::http::problem::ApiError;
 use crate::ingest::{Judged, Rules};
@@ -29,17 +30,7 @@ pub(super) async fn batch<B: BatchRequest>(
 where
     B::Record: Send + 'static,
 {
-    let (judged, pending) = if body.len() <= LARGE_BODY {
-        prepare::<B>(app, &body, judge)?
-    } else {
-        let turn = app.decoder().acquire_owned().await.map_err(|e| ApiError::internal(&e))?;
-        let (app, span) = (app.clone(), tracing::Span::current());
-        let prepared = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            span.in_scope(|| prepare::<B>(&app, &body, judge))
-        });
-        prepared.await.map_err(|e| ApiError::internal(&e))??
-    };
+    let (judged, pending) = decode(app, body, move |app, body| prepare::<B>(app, body, judge)).await?;
     let appended = pending.wait(app.monitor()).await?;
     let answer = judged.finish(&appended);
     for (result, count) in
@@ -51,6 +42,15 @@ where
         return Err(all_refused(answer));
     }
     Ok(answer)
+}
+
+/// Decodes a body where its size does not hold up others.
+pub(super) async fn decode<T: Send + 'static>(
+    app: &App,
+    body: Bytes,
+    work: impl FnOnce(&App, &[u8]) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    if body.len() <= LARGE_BODY { work(app, &body) } else { apart(app, move |app| work(app, &body)).await }
 }
 
 fn prepare<B: BatchRequest>(

@@ -1,0 +1,299 @@
+//! Reading features online: a request is checked whole, then read from state at one moment. Pushing rows of feature views.
+
+use std::collections::HashSet;
+
+use serde::{Serialize, Serializer};
+use tastemaker_api::feast::Columns;
+use tastemaker_api::{CellRef, ColumnRef, OnlineFeatures as Written};
+use tastemaker_config::Entity;
+use tastemaker_features::set::{Feature, FeatureId, SharedFeatures};
+use tastemaker_features::{Cell, Embeddings, FeatureColumn, Fetched, ReadPlan, Status};
+use tastemaker_monitor::catalogue as metrics;
+use tastemaker_types::{Attributes, Timestamp, validate_id};
+
+use super::{Engine, PendingWrite};
+use crate::{EngineError, feature_rows};
+
+/// The most rows of one read.
+const MAX_ROWS: usize = 10_000;
+/// The most features of one read.
+const MAX_FEATURES: usize = 1_000;
+/// The most values of one read.
+const MAX_VALUES: usize = 2_000_000;
+
+/// Asks for features of users, of items, or of pairs of both.
+#[derive(Debug, Clone, Default)]
+pub struct FeaturesRequest {
+    /// Ids of users.
+    pub users: Vec<String>,
+    /// Ids of items. With users, too, the two are pairs: equally long, or one of them is a single id that goes with all of the other.
+    pub items: Vec<String>,
+    /// Features by name, as `entity.name` or as `view:name`.
+    pub features: Vec<String>,
+    /// A declared list of features, instead.
+    pub service: Option<String>,
+    /// Request parameters.
+    pub context: Attributes,
+    /// The moment that values are of; the present if left out.
+    pub now: Option<Timestamp>,
+}
+
+/// A request that can be answered.
+pub(crate) struct FeatureRead {
+    request: FeaturesRequest,
+    names: Vec<String>,
+    plan: ReadPlan,
+    rows: usize,
+}
+
+impl FeatureRead {
+    /// How many values the answer has.
+    pub(crate) fn values(&self) -> usize {
+        self.rows * self.names.len()
+    }
+}
+
+/// Values of features, column by column.
+#[derive(Debug)]
+pub struct OnlineFeatures {
+    /// How many cells each column has.
+    pub rows: usize,
+    names: Vec<String>,
+    columns: Vec<FeatureColumn>,
+    set: SharedFeatures,
+}
+
+impl OnlineFeatures {
+    /// How many values there are.
+    pub fn values(&self) -> usize {
+        self.rows * self.names.len()
+    }
+
+    /// Each feature in the order asked for: as it was asked for, what it is, and a cell for each row.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, &Feature, &[Cell])> {
+        let columns = self.names.iter().zip(&self.columns);
+        columns
+            .filter_map(|(name, column)| Some((name.as_str(), self.set.feature(column.id)?, column.cells.as_slice())))
+    }
+}
+
+/// The cells of a column as they are written.
+pub(crate) type Cells<'a> = std::iter::Map<std::slice::Iter<'a, Cell>, fn(&'a Cell) -> CellRef<'a>>;
+
+pub(crate) fn cells(cells: &[Cell]) -> Cells<'_> {
+    cells.iter().map(|cell| CellRef {
+        value: cell.value.as_ref(),
+        status: cell.status.name(),
+        event_time: cell.event_time,
+    })
+}
+
+/// As `POST /v1/features/online` answers it.
+impl Serialize for OnlineFeatures {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let columns = self.columns().map(|(name, feature, values)| ColumnRef {
+            name,
+            value_type: feature.value_type.name(),
+            cells: cells(values),
+        });
+        Written { rows: self.rows, features: columns.collect() }.serialize(serializer)
+    }
+}
+
+fn wrong(field: impl Into<String>, message: impl Into<String>) -> EngineError {
+    EngineError::FeatureRequest { field: field.into(), message: message.into() }
+}
+
+impl Engine {
+    /// The present values of features.
+    ///
+    /// # Errors
+    /// [`EngineError::FeatureRequest`] names what is wrong with the request: an unknown feature, a feature of an entity
+    /// whose ids are not given, too much at once.
+    pub fn online_features(&self, request: FeaturesRequest) -> Result<OnlineFeatures, EngineError> {
+        self.read_features(self.plan_features(request)?)
+    }
+
+    /// Checks a request.
+    pub(crate) fn plan_features(&self, mut request: FeaturesRequest) -> Result<FeatureRead, EngineError> {
+        let rows = rows(&request)?;
+        let (names, wanted) = self.wanted(&mut request)?;
+        let set = self.state.features();
+        let given = |entity| match entity {
+            Entity::User => !request.users.is_empty(),
+            Entity::Item => !request.items.is_empty(),
+            Entity::Pair => !request.users.is_empty() && !request.items.is_empty(),
+        };
+        for (name, id) in names.iter().zip(&wanted) {
+            let Some(feature) = set.feature(*id) else { continue };
+            if !given(feature.entity) {
+                let needed = match feature.entity {
+                    Entity::User => "users; give their ids",
+                    Entity::Item => "items; give their ids",
+                    Entity::Pair => "pairs; give ids of both users and items",
+                };
+                let message = format!("'{name}' is a feature of {needed}");
+                return Err(wrong("entities", message));
+            }
+        }
+        let values = rows.saturating_mul(wanted.len());
+        if values > MAX_VALUES {
+            let message = format!(
+                "{rows} rows of {} features are {values} values; ask for at most {MAX_VALUES} at a time",
+                wanted.len()
+            );
+            return Err(wrong("entities", message));
+        }
+        let context = std::mem::take(&mut request.context);
+        request.context = set.context().coerce_all(context).map_err(|error| wrong("context", error.to_string()))?;
+        Ok(FeatureRead { plan: ReadPlan::new(set, wanted), request, names, rows })
+    }
+
+    /// What the features are called and which they are.
+    fn wanted(&self, request: &mut FeaturesRequest) -> Result<(Vec<String>, Vec<FeatureId>), EngineError> {
+        let set = self.state.features();
+        let given = std::mem::take(&mut request.features);
+        let (names, ids) = match &request.service {
+            Some(_) if !given.is_empty() => {
+                return Err(wrong("features", "give features or a feature_service, not both"));
+            }
+            Some(service) => {
+                let ids = set.service(service).map_err(|message| wrong("feature_service", message))?.to_vec();
+                (self.config.feature_services.get(service).cloned().unwrap_or_default(), ids)
+            }
+            None => {
+                check_most("features", given.len(), MAX_FEATURES)?;
+                let find = |(place, name): (usize, &String)| {
+                    set.by_reference(name).map_err(|message| wrong(format!("features[{place}]"), message))
+                };
+                let ids = given.iter().enumerate().map(find).collect::<Result<Vec<_>, _>>()?;
+                (given, ids)
+            }
+        };
+        if ids.is_empty() {
+            return Err(wrong("features", "give the names of features, or a feature_service"));
+        }
+        let mut seen = HashSet::with_capacity(ids.len());
+        if let Some((name, _)) = names.iter().zip(&ids).find(|(_, id)| !seen.insert(**id)) {
+            return Err(wrong("features", format!("'{name}' is asked for twice; remove one")));
+        }
+        Ok((names, ids))
+    }
+
+    /// Reads what was asked for.
+    pub(crate) fn read_features(&self, read: FeatureRead) -> Result<OnlineFeatures, EngineError> {
+        let FeatureRead { request: FeaturesRequest { users, items, context, now, .. }, names, plan, rows } = read;
+        let now = now.unwrap_or_else(Timestamp::now);
+        let generation = self.recommender.generation();
+        let embeddings = generation.as_deref().map(|generation| generation as &dyn Embeddings);
+        let catalog = self.catalog.snapshot();
+        let places: Vec<Option<u32>> = items.iter().map(|id| catalog.row(id)).collect();
+        let mut fetched: Vec<(Entity, Fetched)> = Vec::new();
+        if plan.needs(Entity::User) {
+            let ids = users.iter().map(String::as_str);
+            fetched.push((Entity::User, self.state.fetch_users(&plan, ids, now, embeddings)));
+        }
+        if plan.needs(Entity::Item) {
+            fetched.push((Entity::Item, self.state.fetch_items(&plan, &places, now, embeddings).fetched));
+        }
+        if plan.needs(Entity::Pair) {
+            let one_for_all = |len: usize, row: usize| if len == 1 { 0 } else { row };
+            let pair = |row: usize| {
+                let user = users.get(one_for_all(users.len(), row)).map_or("", String::as_str);
+                (user, places.get(one_for_all(places.len(), row)).copied().flatten())
+            };
+            fetched.push((Entity::Pair, self.state.fetch_pairs(&plan, (0..rows).map(pair), now)));
+        }
+        let fetched: Vec<(Entity, &Fetched)> = fetched.iter().map(|(entity, fetched)| (*entity, fetched)).collect();
+        let columns = plan
+            .assemble(rows, now, &context, &fetched)
+            .map_err(|error| EngineError::setup("evaluate a feature's expression", &error))?;
+        let features = OnlineFeatures { rows, names, columns, set: self.state.features().clone() };
+        self.count_reads(&features);
+        Ok(features)
+    }
+
+    /// Counts values by feature view and status.
+    fn count_reads(&self, features: &OnlineFeatures) {
+        const STATUSES: [Status; 4] = [Status::Present, Status::NullValue, Status::NotFound, Status::OutsideMaxAge];
+        let mut views: Vec<(&str, [u64; 4])> = Vec::new();
+        for (_, feature, cells) in features.columns() {
+            let mut of_column = [0_u64; 4];
+            for cell in cells {
+                let place = cell.status as usize;
+                of_column.get_mut(place).into_iter().for_each(|count| *count += 1);
+            }
+            match views.iter_mut().find(|(view, _)| *view == feature.view) {
+                Some((_, counts)) => counts.iter_mut().zip(of_column).for_each(|(sum, count)| *sum += count),
+                None => views.push((&feature.view, of_column)),
+            }
+        }
+        for (view, counts) in views {
+            for (status, count) in STATUSES.iter().zip(counts) {
+                self.monitor.count(&metrics::FEATURE_VALUES, [view, status.name()], count);
+            }
+        }
+    }
+
+    /// Writes rows of a batch feature view, given as columns: all, or none if any is wrong. Says how many, once they are on
+    /// disk and can be read. A column of a join key (`user_id`, `item_id`) is needed; without `event_timestamp` rows hold
+    /// since now.
+    ///
+    /// # Errors
+    /// [`EngineError::FeatureRequest`] if there is no such view; [`EngineError::FeatureRows`] names each wrong value.
+    pub async fn push_features(&self, view: &str, columns: &Columns) -> Result<usize, EngineError> {
+        let (rows, pending) = self.begin_push(view, columns)?;
+        pending.wait(&self.monitor).await?;
+        Ok(rows)
+    }
+
+    /// Checks and queues rows.
+    pub(crate) fn begin_push(&self, view: &str, columns: &Columns) -> Result<(usize, PendingWrite), EngineError> {
+        let set = self.state.features();
+        let number = set.view(view).map_err(|message| wrong("view", message))?;
+        let (Some(known), Some(declared)) =
+            (set.views().get(number), self.config.feature_views.iter().find(|known| known.name == view))
+        else {
+            return Err(wrong("view", format!("there is no feature view '{view}'")));
+        };
+        let most = self.config.server.batch_limit;
+        let records = feature_rows::judge(known, declared, columns, most, Timestamp::now()).map_err(|refused| {
+            self.monitor.count(&metrics::INGESTED, ["feature_row", "refused"], refused.rows as u64);
+            EngineError::FeatureRows(refused)
+        })?;
+        let rows = records.len();
+        let pending = self.begin_write(records)?;
+        self.monitor.count(&metrics::INGESTED, ["feature_row", "accepted"], rows as u64);
+        Ok((rows, pending))
+    }
+}
+
+/// How many rows there are, after checking the ids.
+fn rows(request: &FeaturesRequest) -> Result<usize, EngineError> {
+    let (users, items) = (request.users.len(), request.items.len());
+    check_most("entities.user", users, MAX_ROWS)?;
+    check_most("entities.item", items, MAX_ROWS)?;
+    for (what, ids) in [("user", &request.users), ("item", &request.items)] {
+        for (place, id) in ids.iter().enumerate() {
+            validate_id("the id", id).map_err(|error| wrong(format!("entities.{what}[{place}]"), error.to_string()))?;
+        }
+    }
+    match (users, items) {
+        (0, 0) => Err(wrong("entities", "give ids of users, of items, or of both")),
+        (rows, 0) | (0, rows) => Ok(rows),
+        (one, rows) | (rows, one) if one == 1 || one == rows => Ok(rows),
+        _ => {
+            let message = format!(
+                "{users} users and {items} items make no pairs; give as many of both, or one of either with many of the other"
+            );
+            Err(wrong("entities", message))
+        }
+    }
+}
+
+fn check_most(field: &str, given: usize, most: usize) -> Result<(), EngineError> {
+    if given > most {
+        return Err(wrong(field, format!("{given} are given; at most {most} are allowed")));
+    }
+    Ok(())
+}
