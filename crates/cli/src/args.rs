@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
-    completions, config, demo, doctor, evaluate, export, import, init, keys, models, recommend, serve, sql, train,
+    completions, config, demo, doctor, evaluate, export, features, import, init, keys, models, recommend, serve, sql,
+    train,
 };
 
 /// A real-time recommendation engine in one program.
@@ -55,6 +56,7 @@ pub(crate) enum Verb {
     Serve(serve::Args),
     Models(models::Args),
     Export(export::Args),
+    Features(features::Args),
     Sql(sql::Args),
     Doctor(doctor::Args),
     Config(config::Args),

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod export;
+pub(crate) mod features;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod keys;
@@ -34,6 +35,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Serve(args) => serve::run(&args, context)?,
         Verb::Models(args) => models::run(&args, context)?,
         Verb::Export(args) => export::run(&args, context)?,
+        Verb::Features(args) => return features::run(&args, context),
         Verb::Sql(args) => sql::run(&args, context)?,
         Verb::Doctor(args) => return doctor::run(&args, context),
         Verb::Config(args) => config::run(&args, context)?,

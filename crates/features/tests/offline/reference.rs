@@ -19,14 +19,14 @@ struct Seen<'a> {
 
 /// A row of the view `worth`.
 #[derive(Debug, Clone)]
-pub struct Worth {
-    pub user: String,
-    pub event: Timestamp,
-    pub created: Timestamp,
-    pub value: Option<f64>,
+pub(crate) struct Worth {
+    pub(crate) user: String,
+    pub(crate) event: Timestamp,
+    pub(crate) created: Timestamp,
+    pub(crate) value: Option<f64>,
 }
 
-pub struct Reference<'a> {
+pub(crate) struct Reference<'a> {
     set: &'a FeatureSet,
     log: &'a [Record],
     table: &'a [Worth],
@@ -41,7 +41,7 @@ fn text(value: Option<&Value>) -> Option<String> {
 }
 
 impl<'a> Reference<'a> {
-    pub fn new(set: &'a FeatureSet, log: &'a [Record], table: &'a [Worth]) -> Self {
+    pub(crate) fn new(set: &'a FeatureSet, log: &'a [Record], table: &'a [Worth]) -> Self {
         Self { set, log, table }
     }
 
@@ -84,7 +84,13 @@ impl<'a> Reference<'a> {
     }
 
     /// The events of an entity in the order of time, of users without those before a deletion.
-    fn known(&self, events: &'a [Seen<'a>], user: Option<&str>, item: Option<&str>, now: Timestamp) -> Vec<&'a Seen<'a>> {
+    fn known(
+        &self,
+        events: &'a [Seen<'a>],
+        user: Option<&str>,
+        item: Option<&str>,
+        now: Timestamp,
+    ) -> Vec<&'a Seen<'a>> {
         let from = user.and_then(|user| events.iter().rposition(|event| event.kind == "deleted" && event.user == user));
         let mut known: Vec<&Seen<'_>> = events
             .iter()
@@ -105,7 +111,7 @@ impl<'a> Reference<'a> {
     }
 
     /// The values of all features of the project, by name.
-    pub fn row(&self, user: &str, item: &str, now: Timestamp) -> BTreeMap<&'static str, Option<FeatureValue>> {
+    pub(crate) fn row(&self, user: &str, item: &str, now: Timestamp) -> BTreeMap<&'static str, Option<FeatureValue>> {
         let events = self.events();
         let input = |feature, value| Input { feature, value, ..Input::default() };
         let (mut of_user, mut last_purchase) = (EntityState::default(), None);
