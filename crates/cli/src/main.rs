@@ -8,6 +8,7 @@ mod demo;
 mod importing;
 mod interrupt;
 mod logging;
+mod materializing;
 mod output;
 mod progress;
 #[cfg(feature = "sql")]

@@ -45,6 +45,20 @@ impl OnlineState {
         now: Timestamp,
         embeddings: Option<&dyn Embeddings>,
     ) -> FetchedItems {
+        let mut fetched = self.item_features(plan, rows, now, embeddings);
+        let catalog_version;
+        (fetched.attributes, catalog_version) = self.item_attributes(plan, rows);
+        FetchedItems { fetched, catalog_version }
+    }
+
+    /// [`OnlineState::fetch_items`] without attributes.
+    pub(crate) fn item_features(
+        &self,
+        plan: &ReadPlan,
+        rows: &[Option<u32>],
+        now: Timestamp,
+        embeddings: Option<&dyn Embeddings>,
+    ) -> Fetched {
         let mut columns = plan.columns(Entity::Item, rows.len());
         let mut versions = Vec::with_capacity(rows.len());
         for row in rows {
@@ -61,15 +75,23 @@ impl OnlineState {
                 None => push(None),
             }
         }
-        let mut fetched = Fetched { versions, columns, attributes: FetchedAttributes::None };
+        Fetched { versions, columns, attributes: FetchedAttributes::None }
+    }
+
+    /// The attributes of items that the plan needs, and the last change of any item that they include.
+    pub(crate) fn item_attributes(
+        &self,
+        plan: &ReadPlan,
+        rows: &[Option<u32>],
+    ) -> (FetchedAttributes, Option<Position>) {
         let catalog = self.catalog_at();
-        if !plan.item_attributes().is_empty() {
-            // A row past the end has only NULLs.
-            let known: Vec<u32> = rows.iter().map(|row| row.unwrap_or(u32::MAX)).collect();
-            let attributes = catalog.snapshot.gather_columns(&known, plan.item_attributes());
-            fetched.attributes = FetchedAttributes::Items(attributes);
+        if plan.item_attributes().is_empty() {
+            return (FetchedAttributes::None, catalog.position());
         }
-        FetchedItems { fetched, catalog_version: catalog.position() }
+        // A row past the end has only NULLs.
+        let known: Vec<u32> = rows.iter().map(|row| row.unwrap_or(u32::MAX)).collect();
+        let attributes = catalog.snapshot.gather_columns(&known, plan.item_attributes());
+        (FetchedAttributes::Items(attributes), catalog.position())
     }
 
     /// What the plan needs of a user with the items of these rows.

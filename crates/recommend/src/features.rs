@@ -140,14 +140,15 @@ impl Features {
         let cells = |column: &FeatureColumn| {
             places().map(|place| column.cells.get(place).and_then(|cell| cell.value.clone())).collect()
         };
-        let columns = self.columns.iter().filter(|_| values);
+        let columns = || self.columns.iter().filter(|_| values);
         ServedFeatures {
             user_version: self.user_version,
             catalog_version: self.catalog_version,
             item_versions: versions(&self.item_versions),
             pair_versions: versions(&self.pair_versions),
             context: context.clone(),
-            values: columns.filter_map(|column| Some((self.name(column.id)?, cells(column)))).collect(),
+            values: columns().filter_map(|column| Some((self.name(column.id)?, cells(column)))).collect(),
+            fingerprints: columns().map(|column| self.plan.set().fingerprint(column.id)).collect(),
         }
     }
 }

@@ -121,6 +121,9 @@ pub struct ServedFeatures {
     /// `recommend.log_features`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<(String, Vec<Option<FeatureValue>>)>,
+    /// For each of these features, a number that is another one when the feature is declared otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fingerprints: Vec<u64>,
 }
 
 /// A recommendation as it went out, for feedback and validation.

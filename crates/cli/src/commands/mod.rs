@@ -36,6 +36,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Serve(args) => serve::run(&args, context)?,
         Verb::Models(args) => models::run(&args, context)?,
         Verb::Export(args) => export::run(&args, context)?,
+        Verb::Features(args) => return features::run(&args, context),
         Verb::Sql(args) => sql::run(&args, context)?,
         Verb::Doctor(args) => return doctor::run(&args, context),
         Verb::Config(args) => config::run(&args, context)?,

@@ -1,14 +1,16 @@
 //! Where imported records go: into the event log, or to a server that has it open.
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tastemaker_config::Config;
 use tastemaker_log::{EventLog, LogError, LogOptions};
-use tastemaker_types::{EntityUpsert, Record};
+use tastemaker_types::{EntityUpsert, FeatureRow, FeatureValue, Record};
+use ureq::http::StatusCode;
 
 use super::unchanged::Unchanged;
 
@@ -111,7 +113,38 @@ impl Http {
         })
     }
 
+    /// Pushes rows of feature views.
+    fn push(&self, records: &[Record]) -> Result<Written> {
+        let mut views: BTreeMap<&str, Vec<&FeatureRow>> = BTreeMap::new();
+        for record in records {
+            if let Record::FeatureRow(row) = record {
+                views.entry(&row.view).or_default().push(row);
+            }
+        }
+        let mut written = Written::default();
+        for (view, rows) in views {
+            let body = json!({ "push_source_name": view, "df": columns(&rows), "to": "online" });
+            let (url, status, text) = self.post("/push", &body)?;
+            match serde_json::from_str::<u64>(&text) {
+                Ok(rows) => written.written += rows,
+                Err(_) => bail!(refusal(&url, status, &text)),
+            }
+        }
+        Ok(written)
+    }
+
     fn send(&self, path: &str, body: &Value) -> Result<Written> {
+        let (url, status, text) = self.post(path, body)?;
+        match serde_json::from_str::<Answer>(&text) {
+            Ok(Answer { accepted, duplicates, refused }) => {
+                Ok(Written { written: accepted, duplicates, refused_by_server: refused })
+            }
+            Err(_) => bail!(refusal(&url, status, &text)),
+        }
+    }
+
+    /// Gives the whole address, and what was answered. Batches of which some records are refused are an answer.
+    fn post(&self, path: &str, body: &Value) -> Result<(String, StatusCode, String)> {
         let url = format!("{}{path}", self.url);
         let mut request = self.agent.post(&url);
         if let Some(key) = &self.key {
@@ -120,20 +153,56 @@ impl Http {
         let mut response = request.send_json(body).with_context(|| format!("could not reach the server at {url}"))?;
         let status = response.status();
         let text = response.body_mut().read_to_string().with_context(|| format!("{url} broke off its answer"))?;
-        match serde_json::from_str::<Answer>(&text) {
-            Ok(Answer { accepted, duplicates, refused }) => {
-                Ok(Written { written: accepted, duplicates, refused_by_server: refused })
-            }
-            Err(_) => {
-                let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-                let detail = problem.get("detail").and_then(Value::as_str).unwrap_or(&text);
-                let hint = match status.as_u16() {
-                    401 | 403 => "; give a key that may write with --key",
-                    _ => "",
-                };
-                bail!("{url} answered {status}: {detail}{hint}")
-            }
-        }
+        Ok((url, status, text))
+    }
+}
+
+fn refusal(url: &str, status: StatusCode, text: &str) -> String {
+    let problem: Value = serde_json::from_str(text).unwrap_or_default();
+    let detail = problem.get("detail").and_then(Value::as_str).unwrap_or(text);
+    let hint = match status.as_u16() {
+        401 | 403 => "; give a key that may write with --key",
+        _ => "",
+    };
+    format!("{url} answered {status}: {detail}{hint}")
+}
+
+/// Rows of one view as columns.
+fn columns(rows: &[&FeatureRow]) -> Map<String, Value> {
+    let mut names: Vec<&str> = rows.iter().flat_map(|row| row.values.iter().map(|(name, _)| name.as_str())).collect();
+    names.sort_unstable();
+    names.dedup();
+    let column = |of: &dyn Fn(&FeatureRow) -> Value| rows.iter().map(|row| of(row)).collect::<Value>();
+    let mut columns = Map::new();
+    let first = rows.first();
+    if first.is_some_and(|row| row.user_id.is_some()) {
+        columns.insert("user_id".to_owned(), column(&|row| json!(row.user_id)));
+    }
+    if first.is_some_and(|row| row.item_id.is_some()) {
+        columns.insert("item_id".to_owned(), column(&|row| json!(row.item_id)));
+    }
+    columns.insert("event_timestamp".to_owned(), column(&|row| json!(row.event_timestamp)));
+    if rows.iter().any(|row| row.created.is_some()) {
+        columns.insert("created".to_owned(), column(&|row| json!(row.created)));
+    }
+    for name in names {
+        let value =
+            |row: &FeatureRow| row.values.iter().find(|(known, _)| known == name).map(|(_, value)| plain(value));
+        columns.insert(name.to_owned(), column(&|row| value(row).unwrap_or_default()));
+    }
+    columns
+}
+
+/// A value as the API takes it.
+fn plain(value: &FeatureValue) -> Value {
+    match value {
+        FeatureValue::Number(number) => json!(number),
+        FeatureValue::Text(text) => json!(text),
+        FeatureValue::Bool(truth) => json!(truth),
+        FeatureValue::Time(time) => json!(time),
+        FeatureValue::Texts(texts) => json!(texts),
+        FeatureValue::Vector(vector) => json!(vector),
+        FeatureValue::Map(map) => json!(map),
     }
 }
 
@@ -159,6 +228,7 @@ impl Sink for Http {
                     written += self.send(&format!("/v1/{name}"), &json!({ name: bodies }))?;
                 }
             }
+            written += self.push(chunk)?;
         }
         Ok(written)
     }

@@ -43,7 +43,7 @@ mod tiles;
 mod top;
 
 use tastemaker_types::{FeatureValue, Timestamp};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub use aggregate::Aggregate;
 pub use definition::{
@@ -96,6 +96,11 @@ impl Kernel {
     /// A number that is the same for the same definitions in the same order, in every process.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    /// As [`Kernel::fingerprint`], of one feature.
+    pub fn feature_fingerprint(&self, feature: usize) -> Option<u64> {
+        self.features.get(feature).map(|feature| xxh3_64(&feature.identity()))
     }
 
     /// Takes in what one event says. Gives how many inputs were refused: those for no feature of this kernel, with a value of the wrong kind,

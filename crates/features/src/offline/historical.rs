@@ -12,14 +12,14 @@ use tastemaker_config::{Entity, FeatureViewConfig};
 use tastemaker_log::LogReader;
 use tastemaker_types::{Attributes, Timestamp};
 
-use super::OfflineError;
 use super::answers::Answers;
 use super::asked::Asked;
 use super::gather::{AskedAbout, PARTITIONS, gather};
 use super::sweep::Sweep;
 use super::views::{TableRows, ViewTable};
+use super::{OfflineError, column_names};
 use crate::columns::{feature_arrow_type, feature_column};
-use crate::set::{Feature, FeatureId, SharedFeatures, Source};
+use crate::set::{FeatureId, SharedFeatures, Source};
 use crate::table::EntityChunk;
 use crate::{FeatureColumn, Fetched, ReadPlan};
 
@@ -118,8 +118,8 @@ impl Historical {
         self.columns.iter().filter_map(unknowable).collect()
     }
 
-    /// The columns of the rows with those of the features behind them. A feature has its own name; features of several kinds of entity with
-    /// one name are called `entity.name`.
+    /// The columns of the rows with those of the features behind them. A feature has its own name; several with one name are called
+    /// `entity.name`.
     pub fn schema(&self, rows: &SchemaRef) -> SchemaRef {
         let mut fields: Vec<Arc<Field>> = rows.fields().to_vec();
         for (id, name) in &self.columns {
@@ -224,14 +224,4 @@ impl HistoricalChunk<'_> {
         }
         Ok(RecordBatch::try_new(self.historical.schema(rows.schema_ref()), arrays)?)
     }
-}
-
-fn column_names(features: &[Feature], wanted: &[FeatureId]) -> Vec<(FeatureId, String)> {
-    let known = |id: &FeatureId| Some((*id, features.get(id.0)?));
-    let wanted: Vec<(FeatureId, &Feature)> = wanted.iter().filter_map(known).collect();
-    let name = |(id, feature): &(FeatureId, &Feature)| {
-        let shared = wanted.iter().any(|(other, named)| other != id && named.name == feature.name);
-        (*id, if shared { format!("{}.{}", feature.entity.name(), feature.name) } else { feature.name.clone() })
-    };
-    wanted.iter().map(name).collect()
 }

@@ -4,6 +4,7 @@
 mod error;
 mod events;
 mod expressions;
+mod fingerprint;
 mod streams;
 
 use std::collections::HashMap;

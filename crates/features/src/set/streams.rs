@@ -238,6 +238,18 @@ impl Streams {
         self.streams.is_empty()
     }
 
+    /// The types of events that a feature takes in, with what they are to it, in order.
+    pub(super) fn event_types(&self, feature: usize) -> Vec<(&str, &'static str)> {
+        let role = |role: &Role| if *role == Role::Numerator { "counts" } else { "per" };
+        let of = self.by_type.iter().flat_map(|(name, features)| features.iter().map(move |of| (name.as_str(), of)));
+        let mut types: Vec<_> = of
+            .filter(|(_, (of, _))| usize::from(*of) == feature)
+            .map(|(name, (_, as_what))| (name, role(as_what)))
+            .collect();
+        types.sort_unstable();
+        types
+    }
+
     /// Whether an event of this type says anything to these features.
     pub fn concerns(&self, event_type: &str) -> bool {
         self.by_type.contains_key(event_type)

@@ -25,5 +25,6 @@ pub use join::{FeatureStatus, FeatureValues, JoinOptions, JoinRows, Joined, Join
 pub use latest::LatestOptions;
 pub use open::{FeatureColumn, KeyColumn, Table, TableSource};
 pub use read::{Refused, TableBatches};
+pub(crate) use rows::texts_of;
 pub use rows::{EntityChunk, EntityRows};
 pub use write::FeatureWriter;

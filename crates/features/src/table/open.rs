@@ -10,6 +10,7 @@ use fs_err as fs;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::ParquetStatisticsPolicy;
 use tastemaker_types::did_you_mean;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::column::Role;
 use super::files::{expand, partition_value};
@@ -173,9 +174,24 @@ impl Table {
         self.schema.fields().get(self.first_feature()..).unwrap_or_default()
     }
 
+    /// A number that is another one when files come, go or change.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = Xxh3::new();
+        for file in &self.files {
+            hasher.update(file.path.as_os_str().as_encoded_bytes());
+            hasher.update(format!("{:?} {:?}", file.stamp, self.schema.fields()).as_bytes());
+        }
+        hasher.digest()
+    }
+
     /// The rows of all files, with those that are refused when read.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Whether rows say when they were created.
+    pub(crate) fn has_created(&self) -> bool {
+        self.has_created
     }
 
     pub(super) fn first_feature(&self) -> usize {

@@ -91,6 +91,11 @@ impl Table {
 }
 
 impl TableBatches<'_> {
+    /// Where the rows come from.
+    pub(crate) fn table(&self) -> &Table {
+        self.table
+    }
+
     /// Rows that were passed over so far.
     pub fn refused(&self) -> Refused {
         self.refused

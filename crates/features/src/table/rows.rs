@@ -20,6 +20,8 @@ use super::{JoinRows, TableError};
 
 /// The columns that name entities.
 const ENTITIES: [&str; 2] = ["user_id", "item_id"];
+/// All columns of ids.
+const IDS: [&str; 3] = ["user_id", "item_id", "request_id"];
 /// The columns that may hold the time, the first that is there.
 const TIMES: [&str; 2] = ["event_timestamp", "timestamp"];
 const BATCH_ROWS: usize = 8_192;
@@ -62,16 +64,8 @@ impl EntityRows {
     /// # Errors
     /// A file that cannot be read, lacks one of these columns, or has one of another type.
     pub fn open(path: &Path, chunk_rows: usize) -> Result<Self, TableError> {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        let (found, batches) = match extension.to_ascii_lowercase().as_str() {
-            "parquet" => parquet(path)?,
-            "csv" => csv(path)?,
-            _ => return Err(TableError::Format { path: path.to_owned(), known: KNOWN }),
-        };
-        let missing = |wanted: &str| {
-            let columns: Vec<&str> = found.fields().iter().map(|field| field.name().as_str()).collect();
-            TableError::RowColumn { path: path.to_owned(), wanted: wanted.to_owned(), columns: columns.join(", ") }
-        };
+        let (found, batches) = open(path)?;
+        let missing = |wanted: &str| missing(path, &found, wanted);
         let place = |name: &&'static str| Some((*name, found.column_with_name(name)?.0));
         let keys: Vec<_> = ENTITIES.iter().filter_map(place).collect();
         if keys.is_empty() {
@@ -213,6 +207,45 @@ fn one(arrays: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
     arrow_select::concat::concat(&arrays)
 }
 
+fn open(path: &Path) -> Result<(SchemaRef, Batches), TableError> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    match extension.to_ascii_lowercase().as_str() {
+        "parquet" => parquet(path),
+        "csv" => csv(path),
+        _ => Err(TableError::Format { path: path.to_owned(), known: KNOWN }),
+    }
+}
+
+fn missing(path: &Path, found: &Schema, wanted: &str) -> TableError {
+    let columns: Vec<&str> = found.fields().iter().map(|field| field.name().as_str()).collect();
+    TableError::RowColumn { path: path.to_owned(), wanted: wanted.to_owned(), columns: columns.join(", ") }
+}
+
+/// One column of ids of a `.parquet` or `.csv` file, batch by batch.
+pub(crate) fn texts_of(
+    path: &Path,
+    column: &str,
+) -> Result<impl Iterator<Item = Result<StringArray, TableError>>, TableError> {
+    let (found, batches) = open(path)?;
+    let Some((place, field)) = found.column_with_name(column) else {
+        return Err(missing(path, &found, &format!("'{column}'")));
+    };
+    if let Some(remedy) = Role::Key.remedy(field.data_type()) {
+        return Err(TableError::ColumnType {
+            path: path.to_owned(),
+            column: column.to_owned(),
+            what: "the ids".to_owned(),
+            found: field.data_type().to_string(),
+            remedy,
+        });
+    }
+    let path = path.to_owned();
+    Ok(batches.map(move |batch| {
+        let texts = batch.and_then(|batch| Role::Key.normalise(batch.column(place)));
+        texts.map(|texts| texts.as_string().clone()).map_err(|e| TableError::unreadable(&path, e))
+    }))
+}
+
 fn parquet(path: &Path) -> Result<(SchemaRef, Batches), TableError> {
     let file = File::open(path).map_err(TableError::open(path))?;
     let builder = guarded(path, || ParquetRecordBatchReaderBuilder::try_new(file))?;
@@ -229,7 +262,7 @@ fn csv(path: &Path) -> Result<(SchemaRef, Batches), TableError> {
     let field = |field: &Arc<Field>| {
         let name = field.name().trim_start_matches('\u{feff}').trim();
         // Keys stay as they are written ("007"), and times are read by our own rules.
-        let as_text = ENTITIES.contains(&name) || TIMES.contains(&name) || field.data_type().is_null();
+        let as_text = IDS.contains(&name) || TIMES.contains(&name) || field.data_type().is_null();
         let kind = if as_text { DataType::Utf8 } else { field.data_type().clone() };
         Field::new(name, kind, true)
     };

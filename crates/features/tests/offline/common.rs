@@ -15,7 +15,7 @@ use tastemaker_types::{
     Attributes, EntityUpsert, Event, FeatureRow, FeatureValue, Record, Timestamp, UpsertMode, Value, Window,
 };
 
-pub const PROJECT: &str = r#"
+pub(crate) const PROJECT: &str = r#"
 [items.attributes]
 category = "tag"
 price = "number"
@@ -93,20 +93,20 @@ entity = "pair"
 features = { affinity = "number" }
 "#;
 
-pub struct Project {
-    pub config: Config,
-    pub set: SharedFeatures,
+pub(crate) struct Project {
+    pub(crate) config: Config,
+    pub(crate) set: SharedFeatures,
 }
 
 impl Project {
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let config = Config::parse(text).unwrap();
         let set = Arc::new(FeatureSet::compile(&config).unwrap());
         Self { config, set }
     }
 
     /// The features of a file of rows, in its order.
-    pub fn historical(
+    pub(crate) fn historical(
         &self,
         names: &[&str],
         views: &[FeatureViewConfig],
@@ -132,11 +132,11 @@ impl Project {
     }
 }
 
-pub fn at(minutes: i64) -> Timestamp {
+pub(crate) fn at(minutes: i64) -> Timestamp {
     Timestamp::EPOCH.plus(Window::from_days(20_000)).plus(Window::from_millis(minutes * 60_000))
 }
 
-pub fn event(number: usize, kind: &str, user: &str, item: &str, at: Timestamp) -> Record {
+pub(crate) fn event(number: usize, kind: &str, user: &str, item: &str, at: Timestamp) -> Record {
     Record::Event(Event {
         event_id: format!("e{number}"),
         event_type: kind.to_owned(),
@@ -150,12 +150,12 @@ pub fn event(number: usize, kind: &str, user: &str, item: &str, at: Timestamp) -
     })
 }
 
-pub fn upsert(id: &str, attributes: &[(&str, Value)], mode: UpsertMode, timestamp: Timestamp) -> EntityUpsert {
+pub(crate) fn upsert(id: &str, attributes: &[(&str, Value)], mode: UpsertMode, timestamp: Timestamp) -> EntityUpsert {
     let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     EntityUpsert { id: id.to_owned(), attributes, mode, timestamp }
 }
 
-pub fn worth(user: &str, event: Timestamp, created: Option<Timestamp>, value: f64) -> Record {
+pub(crate) fn worth(user: &str, event: Timestamp, created: Option<Timestamp>, value: f64) -> Record {
     Record::FeatureRow(FeatureRow {
         view: "worth".to_owned(),
         user_id: Some(user.to_owned()),
@@ -170,7 +170,7 @@ pub fn worth(user: &str, event: Timestamp, created: Option<Timestamp>, value: f6
 }
 
 /// A log of these records.
-pub fn write_log(dir: &Path, records: Vec<Record>) {
+pub(crate) fn write_log(dir: &Path, records: Vec<Record>) {
     let log = EventLog::open(dir, LogOptions::default(), Box::new(|_| {})).unwrap();
     if !records.is_empty() {
         log.append(records).unwrap();
@@ -178,7 +178,7 @@ pub fn write_log(dir: &Path, records: Vec<Record>) {
     log.close().unwrap();
 }
 
-pub fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+pub(crate) fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
     let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();

@@ -4,3 +4,4 @@
 mod common;
 mod historical;
 mod reference;
+mod validate;

@@ -19,14 +19,14 @@ struct Seen<'a> {
 
 /// A row of the view `worth`.
 #[derive(Debug, Clone)]
-pub struct Worth {
-    pub user: String,
-    pub event: Timestamp,
-    pub created: Timestamp,
-    pub value: Option<f64>,
+pub(crate) struct Worth {
+    pub(crate) user: String,
+    pub(crate) event: Timestamp,
+    pub(crate) created: Timestamp,
+    pub(crate) value: Option<f64>,
 }
 
-pub struct Reference<'a> {
+pub(crate) struct Reference<'a> {
     set: &'a FeatureSet,
     log: &'a [Record],
     table: &'a [Worth],
@@ -41,7 +41,7 @@ fn text(value: Option<&Value>) -> Option<String> {
 }
 
 impl<'a> Reference<'a> {
-    pub fn new(set: &'a FeatureSet, log: &'a [Record], table: &'a [Worth]) -> Self {
+    pub(crate) fn new(set: &'a FeatureSet, log: &'a [Record], table: &'a [Worth]) -> Self {
         Self { set, log, table }
     }
 
@@ -111,7 +111,7 @@ impl<'a> Reference<'a> {
     }
 
     /// The values of all features of the project, by name.
-    pub fn row(&self, user: &str, item: &str, now: Timestamp) -> BTreeMap<&'static str, Option<FeatureValue>> {
+    pub(crate) fn row(&self, user: &str, item: &str, now: Timestamp) -> BTreeMap<&'static str, Option<FeatureValue>> {
         let events = self.events();
         let input = |feature, value| Input { feature, value, ..Input::default() };
         let (mut of_user, mut last_purchase) = (EntityState::default(), None);

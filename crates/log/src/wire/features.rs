@@ -83,6 +83,8 @@ pub(super) struct ServedFeatures {
     context: Vec<Attribute>,
     #[prost(message, repeated, tag = "6")]
     values: Vec<Column>,
+    #[prost(fixed64, repeated, tag = "7")]
+    fingerprints: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -180,6 +182,7 @@ impl From<&types::ServedFeatures> for ServedFeatures {
             pair_versions: features.pair_versions.iter().copied().map(to_stored).collect(),
             context: to_wire(&features.context),
             values: features.values.iter().map(column).collect(),
+            fingerprints: features.fingerprints.clone(),
         }
     }
 }
@@ -194,6 +197,7 @@ impl From<ServedFeatures> for types::ServedFeatures {
             pair_versions: features.pair_versions.into_iter().map(from_stored).collect(),
             context: from_wire(features.context),
             values: features.values.into_iter().map(column).collect(),
+            fingerprints: features.fingerprints,
         }
     }
 }

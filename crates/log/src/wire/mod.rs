@@ -443,6 +443,7 @@ mod tests {
                 pair_versions: item_versions.iter().rev().copied().collect(),
                 item_versions,
                 context,
+                fingerprints: values.iter().map(|(name, _)| name.len() as u64).collect(),
                 values,
             });
             served

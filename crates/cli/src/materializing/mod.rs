@@ -1,0 +1,105 @@
+//! One batch table into one sink, chunk by chunk. How far it is stands in a file beside the log, so that it goes on where it was.
+
+mod state;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use tastemaker_config::FeatureViewConfig;
+use tastemaker_features::offline::{Materialized, ViewReport, ViewRows, table_source};
+use tastemaker_features::set::View;
+use tastemaker_features::table::{LatestOptions, Table};
+use tastemaker_types::{Record, Timestamp};
+
+use self::state::{Run, State};
+use crate::importing::{Sink, Written};
+use crate::interrupt;
+use crate::output::count;
+use crate::progress::Progress;
+
+/// Records in one write, with one sync.
+const CALL_RECORDS: usize = 10_000;
+
+/// Where rows go, and what is there already.
+pub(crate) struct Target<'a> {
+    pub(crate) data_dir: &'a Path,
+    pub(crate) known: &'a mut Materialized,
+    pub(crate) sink: &'a mut dyn Sink,
+    /// Read rows of any age.
+    pub(crate) full: bool,
+}
+
+/// What became of a view.
+pub(crate) struct Moved {
+    /// Rows that were read and could be used.
+    pub(crate) read: u64,
+    pub(crate) written: Written,
+    pub(crate) report: ViewReport,
+    pub(crate) interrupted: bool,
+}
+
+/// Brings the newest rows of the table of a view in. Ctrl-C ends it after what is being written.
+pub(crate) fn materialize(
+    view: &FeatureViewConfig,
+    declared: &View,
+    target: &mut Target<'_>,
+    progress: &mut Progress,
+) -> Result<Moved> {
+    let mut moved = Moved { read: 0, written: Written::default(), report: ViewReport::default(), interrupted: false };
+    let Some(source) = table_source(view) else { return Ok(moved) };
+    let table = Table::open(&source)?;
+    let mut state = State::read(target.data_dir)?;
+    let progress_of = state.view(&view.name);
+    let mut run = match progress_of.run.take() {
+        Some(run) if run.source == table.fingerprint() && run.full == target.full => run,
+        _ => Run {
+            source: table.fingerprint(),
+            full: target.full,
+            since: progress_of.read_through.filter(|_| !target.full),
+            as_of: Timestamp::now(),
+            chunks: table.suggested_chunks(),
+            next_chunk: 0,
+            latest: progress_of.read_through,
+        },
+    };
+    let (phase, started) = (format!("materializing {}", view.name), Instant::now());
+    while run.next_chunk < run.chunks {
+        let options = LatestOptions { chunks: run.chunks, since: run.since, as_of: Some(run.as_of) };
+        let mut rows = ViewRows::new(declared, table.latest(run.next_chunk, &options)?);
+        let mut call = Vec::with_capacity(CALL_RECORDS);
+        while let Some(batch) = rows.next() {
+            let batch = batch?;
+            moved.read += batch.len() as u64;
+            let before = batch.len();
+            let new: Vec<_> = batch.into_iter().filter(|row| target.known.changes(row)).collect();
+            moved.written.duplicates += (before - new.len()) as u64;
+            call.extend(new.into_iter().map(Record::FeatureRow));
+            if call.len() >= CALL_RECORDS {
+                moved.written += target.sink.write(std::mem::take(&mut call))?;
+            }
+            let rate = moved.read as f64 / started.elapsed().as_secs_f64().max(0.001);
+            progress.update(&phase, moved.read, None, &format!("rows, {} rows/s", count(rate as u64)));
+            if interrupt::interrupted() {
+                moved.interrupted = true;
+                break;
+            }
+        }
+        if !call.is_empty() {
+            moved.written += target.sink.write(call)?;
+        }
+        let report = rows.into_report();
+        run.latest = run.latest.max(report.latest);
+        moved.report.add(report, run.next_chunk == 0);
+        if moved.interrupted {
+            return Ok(moved);
+        }
+        run.next_chunk += 1;
+        state.view(&view.name).run = Some(run.clone());
+        state.write(target.data_dir)?;
+    }
+    let done = state.view(&view.name);
+    (done.read_through, done.run) = (run.latest, None);
+    state.write(target.data_dir)?;
+    Ok(moved)
+}

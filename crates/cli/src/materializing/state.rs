@@ -1,0 +1,71 @@
+//! How far materialization is, in `materialized.json` beside the log. Without the file everything is read again, and nothing is written twice.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use tastemaker_types::Timestamp;
+
+const FILE: &str = "materialized.json";
+
+/// By view.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct State {
+    views: BTreeMap<String, ViewState>,
+}
+
+/// How far one view is.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct ViewState {
+    /// The latest event or created time of the rows that were read.
+    pub(super) read_through: Option<Timestamp>,
+    /// A run that was broken off.
+    pub(super) run: Option<Run>,
+}
+
+/// One run over the chunks of a table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Run {
+    /// The files that it reads: it does not go on when they have changed.
+    pub(super) source: u64,
+    pub(super) full: bool,
+    /// Older rows are not read.
+    pub(super) since: Option<Timestamp>,
+    /// Rows of the future are not read.
+    pub(super) as_of: Timestamp,
+    pub(super) chunks: u32,
+    /// Those before are done.
+    pub(super) next_chunk: u32,
+    /// The latest time that was read so far.
+    pub(super) latest: Option<Timestamp>,
+}
+
+impl State {
+    pub(super) fn read(data_dir: &Path) -> Result<Self> {
+        let path = data_dir.join(FILE);
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} cannot be read; delete it to read every row again", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    pub(super) fn view(&mut self, name: &str) -> &mut ViewState {
+        self.views.entry(name.to_owned()).or_default()
+    }
+
+    /// Replaces the file, which is whole at any time.
+    pub(super) fn write(&self, data_dir: &Path) -> Result<()> {
+        fs_err::create_dir_all(data_dir)?;
+        let (fresh, path) = (data_dir.join(format!("{FILE}.new")), data_dir.join(FILE));
+        let mut file = fs_err::File::create(&fresh)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.sync_all()?;
+        fs_err::rename(&fresh, &path)?;
+        fs_err::File::open(data_dir)?.sync_all()?;
+        Ok(())
+    }
+}
