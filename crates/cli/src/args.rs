@@ -57,7 +57,6 @@ pub(crate) enum Verb {
     Serve(serve::Args),
     Models(models::Args),
     Export(export::Args),
-    Features(features::Args),
     Sql(sql::Args),
     Doctor(doctor::Args),
     Config(config::Args),

@@ -318,6 +318,19 @@ fn agree(expression: &E, rows: &[Row]) -> Result<(), TestCaseError> {
     if compiled.data_type() == arrow_schema::DataType::Boolean {
         let filter = compiled.filter(&batch).unwrap();
         prop_assert_eq!(filter.null_count(), 0);
+        let (numbers, others) = compiled.split(|column| ["price", "ctr"].contains(&&*column.name));
+        let read: Vec<&str> = numbers.iter().flat_map(Expr::column_refs).map(|column| &*column.name).collect();
+        prop_assert!(
+            read.iter().all(|name| ["price", "ctr"].contains(name)),
+            "{:?} in the first part of {}",
+            read,
+            sql
+        );
+        let parts = [numbers, others].into_iter().flatten();
+        let both = parts.map(|part| part.filter(&batch).unwrap()).reduce(|a, b| {
+            a.iter().zip(b.iter()).map(|(a, b)| Some(a == Some(true) && b == Some(true))).collect::<BooleanArray>()
+        });
+        prop_assert_eq!(both.unwrap(), filter.clone(), "the parts of {}", sql);
         for (index, row) in rows.iter().enumerate() {
             prop_assert_eq!(
                 filter.value(index),

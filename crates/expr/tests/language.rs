@@ -499,6 +499,23 @@ fn any_bytes_compile_or_are_refused() {
 }
 
 #[test]
+fn a_condition_is_split_at_its_ands() {
+    let parts = |sql: &str| {
+        let (numbers, others) = compile(sql).unwrap().split(|column| ["price", "ctr"].contains(&&*column.name));
+        let key = |part: Option<Expr>| part.map(|part| part.cache_key().to_owned()).unwrap_or_default();
+        (key(numbers), key(others))
+    };
+    let part = |sql: &str| compile(sql).unwrap().cache_key().to_owned();
+    assert_eq!(
+        parts("price < 5 AND (available AND (ctr > 0 AND category = 'book'))"),
+        (part("price < 5 AND ctr > 0"), part("available AND category = 'book'"))
+    );
+    assert_eq!(parts("price < 5 OR available"), (String::new(), part("price < 5 OR available")));
+    assert_eq!(parts("price < 5 OR ctr > 1"), (part("price < 5 OR ctr > 1"), String::new()));
+    assert_eq!(parts("available"), (String::new(), part("available")));
+}
+
+#[test]
 fn an_expression_is_shared_between_threads() {
     fn shared<T: Send + Sync + Clone>(_: &T) {}
     shared(&compile("price < 5").unwrap());

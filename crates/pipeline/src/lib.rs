@@ -12,7 +12,8 @@
 //! * **Failure.** An error, a panic, a result of the wrong length or a deadline that passed makes the stage fail. A stage that fails
 //!   open is left out and the answer is *degraded*; one that fails closed empties the batch: what could not be checked is not served.
 //! * **Budget.** Before each stage the executor looks at the clock: a stage that fails open is skipped when the budget is spent, unless it is a
-//!   source or a hydrator that says otherwise ([`Source::EVEN_LATE`], [`Hydrator::EVEN_LATE`]); one that fails closed always runs. An asynchronous stage is cut off at its deadline.
+//!   source or a hydrator that says otherwise ([`Source::EVEN_LATE`], [`Hydrator::EVEN_LATE`]); one that fails closed always runs. An
+//!   asynchronous stage is cut off at its deadline.
 //!   A synchronous one cannot be, so it is marked late and its result, which is already paid for, is used.
 //! * **Scores** are finite: a candidate whose new score is not keeps the score it had, and the trace counts it.
 //!

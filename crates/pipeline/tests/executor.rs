@@ -153,10 +153,11 @@ impl<const CLOSED: bool> Filter<Vec<u32>, Numbers> for Short<CLOSED> {
     }
 }
 
-struct Noted;
-impl Hydrator<Vec<u32>, Numbers> for Noted {
+struct Noted<const EVEN_LATE: bool = false>;
+impl<const EVEN_LATE: bool> Hydrator<Vec<u32>, Numbers> for Noted<EVEN_LATE> {
     const NAME: &'static str = "noted";
     const ON_FAILURE: OnFailure = OnFailure::Open;
+    const EVEN_LATE: bool = EVEN_LATE;
     type Columns = Vec<&'static str>;
     fn hydrate(&self, _: &Vec<u32>, batch: &Numbers, _: &StageContext) -> Result<Patch<Self::Columns>, StageError> {
         let presence = batch.ids.iter().map(|id| match id % 3 {
@@ -264,7 +265,7 @@ fn a_score_that_is_not_finite_leaves_the_old_one() {
 
 #[test]
 fn data_that_is_missing_or_failed_is_told_apart_from_data() {
-    let pipeline = Pipeline::new().sources(|wave| wave.with(Given)).hydrators(|wave| wave.with(Noted));
+    let pipeline = Pipeline::new().sources(|wave| wave.with(Given)).hydrators(|wave| wave.with(Noted::<false>));
     let outcome = run(&pipeline, &[3, 4, 5, 6]);
     assert_eq!(outcome.batch.notes, ["fizz", "", "", "fizz"]);
     assert_eq!(outcome.trace.stage("noted").unwrap().candidates_out, 2);
@@ -301,6 +302,16 @@ fn a_source_that_stands_in_for_the_others_runs_even_late() {
     let outcome = pipeline.run_blocking(&vec![1], Numbers::default(), Duration::ZERO);
     assert_eq!(outcome.batch.ids, [55]);
     assert_eq!(missing(&outcome), [("given", "budget")]);
+}
+
+#[test]
+fn a_hydrator_that_a_closed_filter_needs_runs_even_late() {
+    let run = |pipeline: Pipeline<Vec<u32>, Numbers>| {
+        let outcome = pipeline.run_blocking(&vec![], Numbers::of([3, 4]), Duration::ZERO);
+        (outcome.batch.notes.clone(), missing(&outcome))
+    };
+    assert_eq!(run(Pipeline::new().hydrators(|wave| wave.with(Noted::<true>))), (vec!["fizz", ""], vec![]));
+    assert_eq!(run(Pipeline::new().hydrators(|wave| wave.with(Noted::<false>))).1, [("noted", "budget")]);
 }
 
 #[test]

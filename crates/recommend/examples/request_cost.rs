@@ -1,5 +1,6 @@
 //! What one request costs: CPU time of an answer by one thread, over synthetic items, with eligibility, a filter and what was met excluded.
-//! `cargo run --release -p tastemaker-recommend --example request_cost -- [items] [dimension] [users]`
+//! `cargo run --release -p tastemaker-recommend --example request_cost -- [items] [dimension] [users] [features]`, the last being the word
+//! itself: the boost and the eligibility then read features of user, item and pair.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tastemaker_artifacts::{
 };
 use tastemaker_config::Config;
 use tastemaker_features::OnlineState;
+use tastemaker_features::set::FeatureSet;
 use tastemaker_models::Matrix;
 use tastemaker_recommend::{RecommendRequest, Recommender, ServingGeneration, state_options};
 use tastemaker_store::Catalog;
@@ -23,6 +25,26 @@ price = "number"
 available = "bool"
 [recommend]
 eligibility = "available"
+"#;
+const FEATURES: &str = r#"
+boost = "1 + 0.2 * (item.clicks_7d > 20) + 0.1 * least(user.recent_click_count, 3) - 0.1 * coalesce(pair.clicks, 0)"
+[[features]]
+entity = "item"
+name = "clicks_7d"
+aggregate = "count"
+events = ["click"]
+window = "7d"
+[[features]]
+entity = "user"
+name = "recent_click_count"
+aggregate = "count"
+events = ["click"]
+window = "30m"
+[[features]]
+entity = "pair"
+name = "clicks"
+aggregate = "count"
+events = ["click"]
 "#;
 const EVENTS_PER_USER: u64 = 50;
 
@@ -45,9 +67,11 @@ impl Random {
 fn main() -> Fallible<()> {
     let argument = |place: usize, default: u64| std::env::args().nth(place).map_or(Ok(default), |text| text.parse());
     let (items, dim, users) = (argument(1, 100_000)?, argument(2, 64)? as usize, argument(3, 10_000)?);
-    let config: Config = toml::from_str(PROJECT)?;
+    let with_features = std::env::args().nth(4).is_some_and(|word| word == "features");
+    let config: Config = toml::from_str(&format!("{PROJECT}{}", if with_features { FEATURES } else { "" }))?;
     let catalog = Arc::new(Catalog::new(config.items.schema()));
-    let state = Arc::new(OnlineState::new(state_options(&config), Arc::clone(&catalog)));
+    let features = Arc::new(FeatureSet::compile(&config)?);
+    let state = Arc::new(OnlineState::with_features(state_options(&config), Arc::clone(&catalog), features));
     let mut random = Random(1);
     let now = Timestamp::now();
 
@@ -76,7 +100,11 @@ fn main() -> Fallible<()> {
         ("5 % pass", Some("price < 50 AND category <> 'none'")),
         ("0.5 % pass", Some("price < 5")),
         ("0.05 % pass", Some("price < 0.5")),
+        ("by a feature", Some("item.clicks_7d > 3")),
     ] {
+        if !with_features && what == "by a feature" {
+            continue;
+        }
         let mut times = Vec::new();
         for n in 0..600 {
             let request = RecommendRequest {

@@ -9,6 +9,9 @@ use tastemaker_features::{FeatureColumn, Fetched, FetchedItems, ReadPlan, featur
 use tastemaker_types::{Attributes, FeatureValue, Position, ServedFeatures};
 use xxhash_rust::xxh3::xxh3_64;
 
+/// The most bytes of values that are logged with one answer. A record of the log is not much larger; without values it is small.
+const MAX_LOGGED_BYTES: usize = 512 * 1024;
+
 /// What requests read, as the project's settings say.
 pub(crate) struct FeaturePlans {
     set: SharedFeatures,
@@ -133,13 +136,17 @@ impl Features {
         self.plan.set().feature(id).map(|feature| format!("{}.{}", feature.entity.name(), feature.name))
     }
 
-    /// What the log is told of the first `served` candidates.
+    /// What the log is told of the first `served` candidates: with `values`, unless they are too large.
     pub(crate) fn served(&self, served: usize, context: &Attributes, values: bool) -> ServedFeatures {
         let places = || self.places.iter().take(served).map(|place| *place as usize);
         let versions = |of: &[Option<Position>]| places().map(|place| of.get(place).copied().flatten()).collect();
         let cells = |column: &FeatureColumn| {
             places().map(|place| column.cells.get(place).and_then(|cell| cell.value.clone())).collect()
         };
+        let in_columns = |column: &FeatureColumn| {
+            places().filter_map(|place| column.cells.get(place)?.value.as_ref().map(bytes)).sum::<usize>() + served
+        };
+        let values = values && self.columns.iter().map(in_columns).sum::<usize>() <= MAX_LOGGED_BYTES;
         let columns = || self.columns.iter().filter(|_| values);
         ServedFeatures {
             user_version: self.user_version,
@@ -150,5 +157,16 @@ impl Features {
             values: columns().filter_map(|column| Some((self.name(column.id)?, cells(column)))).collect(),
             fingerprints: columns().map(|column| self.plan.set().fingerprint(column.id)).collect(),
         }
+    }
+}
+
+/// About what a value takes.
+fn bytes(value: &FeatureValue) -> usize {
+    match value {
+        FeatureValue::Number(_) | FeatureValue::Bool(_) | FeatureValue::Time(_) => 8,
+        FeatureValue::Text(text) => text.len(),
+        FeatureValue::Texts(texts) => texts.iter().map(|text| text.len() + 4).sum(),
+        FeatureValue::Vector(vector) => vector.len() * 4,
+        FeatureValue::Map(map) => map.iter().map(|(name, _)| name.len() + 12).sum(),
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use common::{Running, SHOP, event, send_clicks, send_items};
 use serde_json::{Value, json};
 use tastemaker_log::LogReader;
-use tastemaker_types::{Position, Record};
+use tastemaker_types::{FeatureValue, Position, Record, Timestamp, Value as Attribute};
 
 fn ids(answer: &Value) -> Vec<&str> {
     answer["items"].as_array().unwrap().iter().map(|item| item["item_id"].as_str().unwrap()).collect()
@@ -112,6 +112,78 @@ async fn served_answers_are_in_the_log() {
     assert_eq!(served[0].user_id, "u1");
     let items: Vec<&str> = served[0].items.iter().map(|item| item.item_id.as_str()).collect();
     assert_eq!(ids(&answer), items);
+}
+
+/// A project whose recommendations read features and the request's context.
+const FEATURES: &str = r#"
+boost = "CASE WHEN context.device = 'phone' AND category = 'games' THEN 50 ELSE 1 END"
+features = ["user.recent_click_count"]
+log_features = 1.0
+[recommend.context]
+device = "tag"
+[[features]]
+entity = "user"
+name = "recent_click_count"
+aggregate = "count"
+events = ["click"]
+window = "30m"
+[[features]]
+entity = "item"
+name = "clicks"
+aggregate = "count"
+events = ["click"]
+"#;
+
+#[tokio::test]
+async fn features_and_context_make_answers_and_are_in_the_log() {
+    let server = Running::start(&format!("{SHOP}{FEATURES}")).await;
+    send_items(&server.client, 40).await;
+    let clicks = json!({"events": [event("e1", "ann", "i3"), event("e2", "ann", "i4")]});
+    server.client.post("/v1/events", &clicks).await.expect(200);
+    let body = json!({"user_id": "ann", "limit": 5, "context": {"device": "phone"}, "explain": true,
+        "filter": "coalesce(item.clicks, 0) = 0 AND user.recent_click_count = 2"});
+    let answer = server.client.post("/v1/recommendations", &body).await.expect(200).json();
+    assert_eq!(answer["items"].as_array().unwrap().len(), 5);
+    for (item, told) in answer["items"].as_array().unwrap().iter().zip(answer["explain"]["items"].as_array().unwrap()) {
+        assert_eq!(item["attributes"]["category"], "games");
+        assert_eq!(told["features"], json!({"item.clicks": null, "user.recent_click_count": 2.0}));
+    }
+    let asked = "/v1/users/ann/recommendations?limit=5&context=%7B%22device%22%3A%22phone%22%7D";
+    let got = server.client.get(asked).await.expect(200).json();
+    assert!(got["items"].as_array().unwrap().iter().all(|item| item["attributes"]["category"] == "games"), "{got}");
+    let ranked = json!({"user_id": "ann", "items": ["i5", "i6", "i7"], "context": {"device": "phone"}});
+    let ranked = server.client.post("/v1/rank", &ranked).await.expect(200).json();
+    assert_eq!(ranked["items"][0]["item_id"], "i6", "{ranked}");
+
+    for (context, part) in [
+        (json!({"devise": "phone"}), "did you mean 'device'?"),
+        (json!({"device": 5}), "attribute 'device' is declared as tag"),
+    ] {
+        let body = json!({"user_id": "ann", "context": context});
+        let refused = server.client.post("/v1/recommendations", &body).await.expect(400).json();
+        assert_eq!(refused["errors"][0]["field"], "context");
+        assert!(refused["detail"].as_str().unwrap().contains(part), "{refused}");
+    }
+    server.client.get("/v1/items/i3/similar?context=phone").await.expect(400);
+
+    let project = server.stop().await;
+    let reader = LogReader::open(project.path().join("data/log")).unwrap();
+    let entries: Vec<_> = reader.read_from(Position(0)).map(Result::unwrap).collect();
+    let served = entries.iter().filter_map(|(_, record)| match record {
+        Record::Served(served) => Some(served),
+        _ => None,
+    });
+    let served: Vec<_> = served.collect();
+    assert_eq!(served.len(), 2);
+    let logged = served[0].features.as_ref().unwrap();
+    let last_click = entries.iter().rfind(|(_, record)| matches!(record, Record::Event(_))).unwrap();
+    assert_eq!(logged.user_version, Some(last_click.0));
+    assert_eq!(logged.context["device"], Attribute::Text("phone".to_owned()));
+    let (name, values) = logged.values.iter().find(|(name, _)| name == "user.recent_click_count").unwrap();
+    assert_eq!((name.as_str(), values.len()), ("user.recent_click_count", 5));
+    assert!(values.iter().all(|value| *value == Some(FeatureValue::Number(2.0))));
+    let now = Timestamp::now();
+    assert!((last_click.1.timestamp()..=now).contains(&served[0].timestamp));
 }
 
 #[tokio::test]

@@ -32,7 +32,6 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Train(args) => train::run(&args, context)?,
         Verb::Evaluate(args) => evaluate::run(&args, context)?,
         Verb::Recommend(args) => recommend::run(&args, context)?,
-        Verb::Features(args) => features::run(&args, context)?,
         Verb::Serve(args) => serve::run(&args, context)?,
         Verb::Models(args) => models::run(&args, context)?,
         Verb::Export(args) => export::run(&args, context)?,

@@ -17,7 +17,7 @@ impl Filter<Query, Candidates> for StillEligible {
     fn keep(&self, query: &Query, batch: &Candidates, _: &StageContext) -> Result<Vec<Verdict>, StageError> {
         let mut verdicts = vec![Verdict::Keep; batch.rows.len()];
         let newest = query.live.snapshot();
-        if Arc::ptr_eq(&newest, &query.catalog) {
+        if batch.rows.is_empty() || Arc::ptr_eq(&newest, &query.catalog) {
             return Ok(verdicts);
         }
         for (verdict, row) in verdicts.iter_mut().zip(&batch.rows) {

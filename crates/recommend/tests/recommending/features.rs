@@ -335,6 +335,26 @@ fn a_share_of_the_answers_is_logged_with_values_and_all_with_versions() {
 }
 
 #[test]
+fn values_that_are_too_large_for_the_log_are_left_out() {
+    let shop = stocked("features = [\"stock:place\"]\nlog_features = 1.0", 40);
+    let place = |bytes: usize| {
+        Record::FeatureRow(FeatureRow {
+            view: "stock".to_owned(),
+            user_id: None,
+            item_id: Some(item_id(7)),
+            event_timestamp: today(),
+            created: None,
+            values: vec![("place".to_owned(), FeatureValue::Text("x".repeat(bytes)))],
+        })
+    };
+    let values = || shop.ask(request("nobody", 40)).features.unwrap().values;
+    shop.apply(vec![place(500_000)]);
+    assert_eq!(values()[0].1.len(), 40);
+    shop.apply(vec![place(600_000)]);
+    assert!(values().is_empty());
+}
+
+#[test]
 fn where_nothing_needs_features_none_are_read() {
     let shop = stocked("log_features = 1.0", 40);
     let answer = shop.ask(RecommendRequest { explain: true, ..request("u1", 5) });
