@@ -61,7 +61,10 @@ pub fn feature_column(value_type: ValueType, cells: &[Cell]) -> ArrayRef {
 }
 
 fn map_fields() -> Fields {
-    [("name", DataType::Utf8), ("number", DataType::Float64)].map(|(name, kind)| Field::new(name, kind, true)).into_iter().collect()
+    [("name", DataType::Utf8), ("number", DataType::Float64)]
+        .map(|(name, kind)| Field::new(name, kind, true))
+        .into_iter()
+        .collect()
 }
 
 /// The Arrow type of [`feature_column`].

@@ -91,9 +91,9 @@ impl Answers {
         });
         let known = self.attributes.get(from..from + rows).unwrap_or_default();
         let attributes = match self.entity {
-            Entity::User if !known.is_empty() => {
-                FetchedAttributes::Users(known.iter().map(|known| known.as_deref().cloned().unwrap_or_default()).collect())
-            }
+            Entity::User if !known.is_empty() => FetchedAttributes::Users(
+                known.iter().map(|known| known.as_deref().cloned().unwrap_or_default()).collect(),
+            ),
             Entity::Item if !known.is_empty() => FetchedAttributes::Items(item_columns(plan, known)?),
             _ => FetchedAttributes::None,
         };

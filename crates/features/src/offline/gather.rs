@@ -264,9 +264,7 @@ impl Gatherer<'_> {
         };
         let at = at.as_micros();
         match self.interest.find(view.entity, row.user_id.as_deref(), row.item_id.as_deref(), at) {
-            Some(number) => {
-                self.put(view.entity, number, at, position, &Happened::Row(StoredRow::from(&row_of_view)))
-            }
+            Some(number) => self.put(view.entity, number, at, position, &Happened::Row(StoredRow::from(&row_of_view))),
             None => Ok(()),
         }
     }

@@ -205,9 +205,10 @@ impl HistoricalChunk<'_> {
 
     fn batch(&self, start: usize, rows: &RecordBatch) -> Result<RecordBatch, OfflineError> {
         let plan = &self.historical.plan;
-        let fetched = self.answers.iter().map(|(entity, answers)| {
-            answers.fetched(plan, start, rows.num_rows()).map(|fetched| (*entity, fetched))
-        });
+        let fetched = self
+            .answers
+            .iter()
+            .map(|(entity, answers)| answers.fetched(plan, start, rows.num_rows()).map(|fetched| (*entity, fetched)));
         let fetched: Vec<(Entity, Fetched)> = fetched.collect::<Result<_, _>>()?;
         let fetched: Vec<(Entity, &Fetched)> = fetched.iter().map(|(entity, fetched)| (*entity, fetched)).collect();
         let times = self.times.get(start..start + rows.num_rows()).unwrap_or_default();

@@ -6,11 +6,11 @@ use tastemaker_config::{Entity, FeatureViewConfig};
 use tastemaker_types::Timestamp;
 
 use super::{HistoricalOptions, OfflineError};
+use crate::ReadPlan;
 use crate::columns::value_at;
 use crate::entity::ViewRow;
 use crate::set::{FeatureId, FeatureSet, Source, ValueType};
 use crate::table::{FeatureColumn, FeatureType, JoinOptions, JoinRows, Joined, KeyColumn, Table, TableSource, join};
-use crate::ReadPlan;
 
 /// Where the table of a view is, and which of its columns are what; none for a view that has no path.
 pub fn table_source(view: &FeatureViewConfig) -> Option<TableSource> {

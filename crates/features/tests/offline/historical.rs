@@ -220,7 +220,11 @@ fn edges_of_windows_ttls_and_equal_times_by_hand() {
     };
     let latest: Vec<_> = values(&told).iter().take(2).map(|row| row["latest"].clone()).collect();
     let items = |items: &[&str]| Some(FeatureValue::Texts(items.iter().map(|item| (*item).to_owned()).collect()));
-    assert_eq!(latest, [items(&["cup"]), items(&["pot", "tea", "cup"])], "of equal times the later in the log is later");
+    assert_eq!(
+        latest,
+        [items(&["cup"]), items(&["pot", "tea", "cup"])],
+        "of equal times the later in the log is later"
+    );
     assert_eq!(
         numbers("spent", &told),
         [-1.0, -1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, -1.0, -1.0].map(Some),
@@ -277,6 +281,7 @@ fn without_a_log_and_interrupted_there_is_no_panic() {
     let dir = tempfile::tempdir().unwrap();
     let rows = dir.path().join("rows.parquet");
     write_rows(&rows, &[("ann", "tea", at(0))]);
-    let told = project.historical(&NAMES, &project.config.feature_views, &dir.path().join("none"), &rows, false).unwrap();
+    let told =
+        project.historical(&NAMES, &project.config.feature_views, &dir.path().join("none"), &rows, false).unwrap();
     assert_eq!(values(&told)[0]["clicks_30m"], None);
 }

@@ -84,7 +84,13 @@ impl<'a> Reference<'a> {
     }
 
     /// The events of an entity in the order of time, of users without those before a deletion.
-    fn known(&self, events: &'a [Seen<'a>], user: Option<&str>, item: Option<&str>, now: Timestamp) -> Vec<&'a Seen<'a>> {
+    fn known(
+        &self,
+        events: &'a [Seen<'a>],
+        user: Option<&str>,
+        item: Option<&str>,
+        now: Timestamp,
+    ) -> Vec<&'a Seen<'a>> {
         let from = user.and_then(|user| events.iter().rposition(|event| event.kind == "deleted" && event.user == user));
         let mut known: Vec<&Seen<'_>> = events
             .iter()
