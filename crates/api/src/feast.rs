@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
-use tastemaker_types::Timestamp;
+use tastemaker_types::{FeatureValue, Timestamp};
 use utoipa::ToSchema;
 
 use crate::feature_columns::{CellRef, Each, ValueRef};
@@ -113,6 +113,19 @@ pub enum Vector<'a, I> {
     Feature(I),
 }
 
+/// Feast's client tells the type of a value from the value, and fails on an empty list or map, and with it the whole read. Here
+/// they are NULL.
+fn readable(cell: CellRef<'_>) -> CellRef<'_> {
+    let empty = match cell.value {
+        Some(FeatureValue::Texts(texts)) => texts.is_empty(),
+        Some(FeatureValue::Vector(vector)) => vector.is_empty(),
+        Some(FeatureValue::Map(map)) => map.is_empty(),
+        _ => false,
+    };
+    let status = if empty && cell.status == "PRESENT" { "NULL_VALUE" } else { cell.status };
+    CellRef { value: cell.value.filter(|_| !empty), status, ..cell }
+}
+
 impl<'a, I: Iterator<Item = CellRef<'a>> + Clone> Serialize for Vector<'_, I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut vector = serializer.serialize_struct("Vector", 3)?;
@@ -123,7 +136,7 @@ impl<'a, I: Iterator<Item = CellRef<'a>> + Clone> Serialize for Vector<'_, I> {
                 vector.serialize_field("event_timestamps", &Each(ids.iter().map(|_| Timestamp::EPOCH)))?;
             }
             Self::Feature(cells) => {
-                let cells = || cells.clone();
+                let cells = || cells.clone().map(readable);
                 vector.serialize_field("values", &Each(cells().map(|cell| ValueRef(cell.value))))?;
                 vector.serialize_field("statuses", &Each(cells().map(|cell| cell.status)))?;
                 let times = cells().map(|cell| cell.event_time.unwrap_or(Timestamp::EPOCH));

@@ -388,6 +388,16 @@ async fn feasts_clients_get_columns_with_join_keys_first() {
     assert_eq!(answer["metadata"]["feature_names"], names);
     assert_eq!(answer["results"][4]["values"], json!([2]));
 
+    // Their client fails on an empty list; ours gets it.
+    let empty = json!({"push_source_name": "worth", "df": {"user_id": ["kim"], "labels": [[]]}});
+    server.client.post("/push", &empty).await.expect(200);
+    let body = json!({"entities": {"user_id": ["kim"]}, "features": ["worth:labels"]});
+    let answer = server.client.post("/get-online-features", &body).await.expect(200).json();
+    assert_eq!(
+        (&answer["results"][1]["values"], &answer["results"][1]["statuses"]),
+        (&json!([null]), &json!(["NULL_VALUE"]))
+    );
+
     for (entities, part) in [
         (json!({"user": ["ann"]}), "no join key 'user'; known: item_id, user_id"),
         (json!({"user_id": [1.5]}), "entities.user_id[0]"),

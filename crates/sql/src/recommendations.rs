@@ -71,7 +71,8 @@ fn column(name: &str, answers: &[Served]) -> Result<ArrayRef, ArrowError> {
             .iter()
             .flat_map(|served| served.items.iter().enumerate().map(move |(place, item)| (served, place, item)))
     }
-    let rows = rows(answers);
+    // A text array is made from an iterator that knows its length.
+    let rows = rows(answers).collect::<Vec<_>>().into_iter();
     Ok(match name {
         "request_id" => Arc::new(StringArray::from_iter_values(rows.map(|(served, ..)| &served.request_id))),
         "user_id" => Arc::new(StringArray::from_iter_values(rows.map(|(served, ..)| &served.user_id))),
