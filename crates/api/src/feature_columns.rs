@@ -113,7 +113,7 @@ mod tests {
             (FeatureValue::Number(3.0), "3"),
             (FeatureValue::Number(-0.0), "-0.0"),
             (FeatureValue::Number(0.1), "0.1"),
-            (FeatureValue::Number(1e300), "1e300"),
+            (FeatureValue::Number(1e300), "1e+300"),
             (FeatureValue::Text("a\"b".to_owned()), r#""a\"b""#),
             (FeatureValue::Bool(true), "true"),
             (FeatureValue::Time(time), r#""2026-01-02T03:04:05Z""#),
