@@ -173,12 +173,9 @@ pub struct FeatureViewConfig {
     /// Names and types of the features.
     pub features: IndexMap<String, FeatureKind>,
     /// A Parquet file, a folder of them, or a pattern such as `stats/*.parquet`; relative to the project file. Left out:
-    /// the view is filled by `POST /push` alone, or by `sql`.
+    /// the view is filled by `POST /push` alone.
     #[serde(default)]
     pub path: Option<PathBuf>,
-    /// A query over the log's tables, run by `tastemaker features materialize` (in a build with the feature `sql`).
-    #[serde(default)]
-    pub sql: Option<String>,
     /// The column with the user's id.
     #[serde(default = "user_column")]
     pub user_column: String,

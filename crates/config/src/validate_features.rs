@@ -43,9 +43,6 @@ impl Rules<'_> {
             for name in view.features.keys() {
                 self.feature_name(config, &format!("{path}.features.{name}"), view.entity, name, &mut names);
             }
-            if view.path.is_some() && view.sql.is_some() {
-                self.refuse(&join(&path, "sql"), format!("{path} has both path and sql; keep one"));
-            }
             if let Some(ttl) = view.ttl {
                 self.within(&join(&path, "ttl"), ttl, SECOND, CENTURY);
             }
