@@ -68,7 +68,7 @@ pub(crate) fn materialize(
         let options = LatestOptions { chunks: run.chunks, since: run.since, as_of: Some(run.as_of) };
         let mut rows = ViewRows::new(declared, table.latest(run.next_chunk, &options)?);
         let mut call = Vec::with_capacity(CALL_RECORDS);
-        while let Some(batch) = rows.next() {
+        for batch in rows.by_ref() {
             let batch = batch?;
             moved.read += batch.len() as u64;
             let before = batch.len();

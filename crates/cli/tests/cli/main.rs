@@ -4,6 +4,7 @@
 
 mod demo;
 mod errors;
+mod features;
 mod imports;
 mod models;
 mod project;
