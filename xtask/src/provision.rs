@@ -13,7 +13,7 @@ pub(crate) fn python(packages: &[&str]) -> anyhow::Result<PathBuf> {
 }
 
 /// What the tests of the Python client need; pinned, since Feast's SDK pins much itself.
-const CLIENT: [&str; 4] = ["numpy>=1.24", "urllib3>=2", "pytest>=8", "feast==0.67.0"];
+const CLIENT: [&str; 6] = ["numpy>=1.24", "urllib3>=2", "pytest>=8", "feast==0.67.0", "pyarrow", "duckdb"];
 
 /// The Python environment of the client's tests.
 pub(crate) fn python_client() -> anyhow::Result<PathBuf> {

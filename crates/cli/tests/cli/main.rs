@@ -5,6 +5,7 @@
 mod demo;
 mod errors;
 mod features;
+mod features_offline;
 mod imports;
 mod models;
 mod project;

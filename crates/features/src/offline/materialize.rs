@@ -31,15 +31,15 @@ const EXAMPLES: usize = 10;
 /// Reasons that are told apart.
 const REASONS: usize = 50;
 
-/// The ids of user and item; empty where the view has none.
-type Keys = (Box<str>, Box<str>);
-
 /// The newest row that the log has of each entity and view.
 #[derive(Debug, Default)]
 pub struct Materialized {
-    /// By user, since users are forgotten; rows of items are under no user. Then by view and item.
-    rows: HashMap<Box<str>, HashMap<Keys, Newest>>,
+    /// By user, since users are forgotten; rows of items are under no user.
+    rows: HashMap<Box<str>, OfUser>,
 }
+
+/// By view and item.
+type OfUser = HashMap<(Box<str>, Box<str>), Newest>;
 
 /// The order of rows, and what tells whether one says the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

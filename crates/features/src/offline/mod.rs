@@ -9,6 +9,7 @@ mod error;
 mod gather;
 mod historical;
 mod materialize;
+mod pending;
 mod replay;
 mod served;
 mod spill;

@@ -12,18 +12,17 @@ use std::sync::Arc;
 use tastemaker_config::Entity;
 use tastemaker_log::LogReader;
 use tastemaker_store::Catalog;
-use tastemaker_types::{Position, Record, Served, ServedFeatures, Timestamp, Window};
+use tastemaker_types::{Position, Record, Served, ServedFeatures, Window};
 
+use super::pending::{Part, Pending};
 use super::{OfflineError, Progress};
-use crate::read::FetchedAttributes;
 use crate::set::SharedFeatures;
-use crate::{FeatureColumn, Fetched, OnlineState, ReadPlan, SeenBy, StateOptions};
+use crate::{FeatureColumn, OnlineState, ReadPlan, SeenBy, StateOptions};
 
 /// How many records are looked at ahead. Answers are logged within seconds of the records that they have read.
 const AHEAD: usize = 200_000;
 /// How many cells are held for the answers among them. The way ahead is shorter while there are more.
 const HELD_CELLS: usize = 4_000_000;
-const ENTITIES: [Entity; 3] = [Entity::User, Entity::Item, Entity::Pair];
 
 /// Why an answer cannot be computed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,30 +124,6 @@ struct Replaying {
     held: usize,
 }
 
-/// An answer ahead, and what was read for it so far.
-struct Pending {
-    plan: Arc<ReadPlan>,
-    user_id: String,
-    items: Vec<String>,
-    now: Timestamp,
-    cells: usize,
-    user: Option<Fetched>,
-    of_items: Vec<Option<Fetched>>,
-    attributes: Option<FetchedAttributes>,
-    pairs: Vec<Option<Fetched>>,
-    missed: Option<Missed>,
-}
-
-/// Something that an answer has read at one moment.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    User,
-    Item(usize),
-    Pair(usize),
-    /// The attributes of all items.
-    Catalog,
-}
-
 impl Replaying {
     fn new(set: &SharedFeatures) -> Self {
         let catalog = Arc::new(Catalog::new(set.item_attributes().clone()));
@@ -172,37 +147,8 @@ impl Replaying {
 
     /// Notes an answer that is ahead: what it has read is read now, or when it is due.
     fn expect(&mut self, position: Position, served: &Served, features: &ServedFeatures, plan: Arc<ReadPlan>) {
-        let items = served.items.len();
-        let per_item: usize = ENTITIES.iter().map(|entity| plan.stored(*entity).len()).sum();
-        let mut pending = Pending {
-            user_id: served.user_id.clone(),
-            items: served.items.iter().map(|item| item.item_id.clone()).collect(),
-            now: served.timestamp,
-            cells: items.max(1) * (per_item + 1),
-            user: None,
-            of_items: vec![None; items],
-            attributes: None,
-            pairs: vec![None; items],
-            missed: not_read(served, features, &plan),
-            plan,
-        };
-        let mut parts: Vec<(Part, Option<Position>)> = Vec::new();
-        if pending.missed.is_none() {
-            let plan = &pending.plan;
-            if plan.needs(Entity::User) {
-                parts.push((Part::User, features.user_version));
-            }
-            if !plan.stored(Entity::Item).is_empty() {
-                parts.extend(features.item_versions.iter().enumerate().map(|(n, version)| (Part::Item(n), *version)));
-            }
-            if plan.needs(Entity::Pair) {
-                parts.extend(features.pair_versions.iter().enumerate().map(|(n, version)| (Part::Pair(n), *version)));
-            }
-            if !plan.item_attributes().is_empty() {
-                parts.push((Part::Catalog, features.catalog_version));
-            }
-        }
-        for (part, version) in parts {
+        let mut pending = Pending::new(served, features, plan);
+        for (part, version) in pending.parts(features) {
             match version {
                 Some(version) if version.0 >= self.applied => {
                     self.due.entry(version.0).or_default().push((position, part));
@@ -282,57 +228,5 @@ impl Replaying {
                 version
             }
         }
-    }
-}
-
-/// The kind of entity that the plan needs and the answer has not read.
-fn not_read(served: &Served, features: &ServedFeatures, plan: &ReadPlan) -> Option<Missed> {
-    let unread = |entity: &Entity| {
-        let versions = match entity {
-            Entity::User => None,
-            Entity::Item => Some(&features.item_versions),
-            Entity::Pair => Some(&features.pair_versions),
-        };
-        let stage = format!("{}_features", entity.name());
-        versions.is_some_and(|versions| versions.len() != served.items.len())
-            || served.degraded.iter().any(|degraded| degraded.starts_with(&stage))
-    };
-    ENTITIES.into_iter().filter(|entity| plan.needs(*entity)).find(unread).map(Missed::NotRead)
-}
-
-impl Pending {
-    /// The columns; the answer is missed if a part of it was never there to be read.
-    fn finish(self, served: &Served) -> Result<Result<Vec<FeatureColumn>, Missed>, OfflineError> {
-        if let Some(missed) = self.missed {
-            return Ok(Err(missed));
-        }
-        let mut fetched: Vec<(Entity, Fetched)> = Vec::new();
-        if self.plan.needs(Entity::User) {
-            let Some(user) = self.user else { return Ok(Err(Missed::TooLate)) };
-            fetched.push((Entity::User, user));
-        }
-        let whole = |parts: Vec<Option<Fetched>>| parts.into_iter().collect::<Option<Vec<_>>>().map(Fetched::concat);
-        if self.plan.needs(Entity::Item) {
-            let mut items = match self.plan.stored(Entity::Item).is_empty() {
-                true => Fetched::concat(Vec::new())?,
-                false => match whole(self.of_items) {
-                    Some(items) => items?,
-                    None => return Ok(Err(Missed::TooLate)),
-                },
-            };
-            if !self.plan.item_attributes().is_empty() {
-                let Some(attributes) = self.attributes else { return Ok(Err(Missed::TooLate)) };
-                items.attributes = attributes;
-            }
-            fetched.push((Entity::Item, items));
-        }
-        if self.plan.needs(Entity::Pair) {
-            let Some(pairs) = whole(self.pairs) else { return Ok(Err(Missed::TooLate)) };
-            fetched.push((Entity::Pair, pairs?));
-        }
-        let fetched: Vec<(Entity, &Fetched)> = fetched.iter().map(|(entity, fetched)| (*entity, fetched)).collect();
-        let context = served.features.as_ref().map(|features| &features.context);
-        let nothing = tastemaker_types::Attributes::new();
-        Ok(Ok(self.plan.assemble(served.items.len(), self.now, context.unwrap_or(&nothing), &fetched)?))
     }
 }

@@ -3,5 +3,6 @@
 
 mod common;
 mod historical;
+mod materialize;
 mod reference;
 mod validate;

@@ -1,0 +1,120 @@
+//! `features historical`, `materialize` and `validate`.
+
+use serde_json::json;
+
+use crate::support::Project;
+
+const FEATURES: &str = r#"
+[[features]]
+entity = "user"
+name = "clicks"
+aggregate = "count"
+events = ["click"]
+
+[[features]]
+entity = "item"
+name = "clicked"
+aggregate = "count"
+events = ["click"]
+
+[[feature_views]]
+name = "worth"
+entity = "user"
+path = "worth.parquet"
+event_time_column = "timestamp"
+features = { worth = "number" }
+"#;
+
+fn project() -> Project {
+    let project = Project::with_events();
+    let settings = std::fs::read_to_string(project.file("tastemaker.toml")).unwrap();
+    project.write("tastemaker.toml", &(settings + FEATURES));
+    project.write(
+        "rows.csv",
+        "user_id,item_id,timestamp,worth\nu0,i0,2023-11-14,1.5\nu0,i0,2023-11-20,2.5\nu1,i0,2023-11-20,7\n",
+    );
+    project
+}
+
+#[test]
+fn features_of_a_file_of_rows_can_be_brought_back_in_as_a_table() {
+    let project = project();
+    let written = project
+        .run(&[
+            "features",
+            "historical",
+            "--entities",
+            "rows.csv",
+            "--features",
+            "clicks,clicked",
+            "--out",
+            "worth.parquet",
+            "--json",
+        ])
+        .json();
+    assert_eq!((&written["rows"], &written["features"]), (&json!(3), &json!(2)));
+
+    // The table of the view is found beside the project file, from wherever the command is run.
+    let materialize = |arguments: &[&str]| {
+        let run = project.run(&[&["features", "materialize", "--json"], arguments].concat()).json();
+        let view = &run["views"][0];
+        (view["rows"].as_u64().unwrap(), view["written"].as_u64().unwrap(), view["unchanged"].as_u64().unwrap())
+    };
+    assert_eq!(materialize(&[]), (2, 2, 0), "the newest row of each user");
+    assert_eq!(materialize(&[]), (0, 0, 0), "nothing is newer");
+    assert_eq!(materialize(&["--full"]), (2, 0, 2), "and nothing is new");
+    let said = project.run(&["features", "materialize", "--full"]).ok();
+    assert!(said.starts_with("worth: 0 rows written, 2 were there already"), "{said}");
+    std::fs::remove_file(project.file("data/materialized.json")).unwrap();
+    assert_eq!(materialize(&[]), (2, 0, 2), "without the file all is read, and still nothing is new");
+
+    let all = project.run(&["features", "historical", "--entities", "rows.csv", "--out", "all.arrow", "--statuses"]);
+    let error = all.failed(1);
+    assert!(error.contains("two columns 'worth'"), "{error}");
+    let one = ["features", "historical", "--entities", "worth.parquet", "--features", "worth:worth"];
+    let error = project.run(&[&one[..], &["--out", "again.parquet"]].concat()).failed(1);
+    assert!(error.contains("rename"), "{error}");
+}
+
+#[test]
+fn a_validation_without_logged_values_says_so_and_writes_its_metrics() {
+    let project = project();
+    project
+        .run(&["features", "historical", "--entities", "rows.csv", "--features", "clicks", "--out", "worth.parquet"])
+        .ok();
+    let said = project.run(&["features", "validate", "--metrics", "features.prom"]).ok();
+    assert!(said.starts_with("Nothing was compared (0 answers, 0 of them with values)"), "{said}");
+    let metrics = std::fs::read_to_string(project.file("features.prom")).unwrap();
+    assert!(metrics.contains("# TYPE tastemaker_feature_validation_mismatches gauge\n"), "{metrics}");
+    let served = project.run(&[
+        "features",
+        "historical",
+        "--served",
+        "--features",
+        "clicks",
+        "--out",
+        "served.parquet",
+        "--json",
+    ]);
+    assert_eq!(served.json()["rows"], 0);
+}
+
+#[test]
+fn mistakes_name_a_remedy() {
+    let project = project();
+    let historical = |arguments: &[&str]| {
+        let fixed: &[&str] = &["features", "historical", "--out", "out.parquet"];
+        project.run(&[fixed, arguments].concat())
+    };
+    let error = historical(&["--entities", "rows.csv", "--features", "click"]).failed(1);
+    assert!(error.contains("did you mean 'clicks'?"), "{error}");
+    let error = historical(&["--entities", "rows.csv", "--features", "worth:worth"]).failed(1);
+    assert!(error.contains("no Parquet file at"), "{error}");
+    let error = historical(&["--requests", "rows.csv", "--features", "clicks"]).failed(1);
+    assert!(error.contains("has no column 'request_id'"), "{error}");
+    assert!(historical(&[]).failed(2).contains("--entities"));
+    let error = project.run(&["features", "materialize", "--view", "wort"]).failed(1);
+    assert!(error.contains("did you mean 'worth'?"), "{error}");
+    let error = project.run(&["features", "validate", "--sample", "2"]).failed(1);
+    assert!(error.contains("a share from 0 to 1"), "{error}");
+}

@@ -1,0 +1,108 @@
+//! Materialization: rows of tables for the log, once each.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, StringArray, TimestampMicrosecondArray};
+use tastemaker_features::offline::{Materialized, ViewRows, table_source};
+use tastemaker_features::table::{LatestOptions, Table};
+use tastemaker_log::LogReader;
+use tastemaker_types::{FeatureRow, FeatureValue, Record, Timestamp};
+
+use crate::common::{PROJECT, Project, at, worth, write_log, write_parquet};
+
+fn times(times: &[Option<Timestamp>]) -> ArrayRef {
+    let micros = times.iter().map(|at| at.map(|at| at.as_micros()));
+    Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+}
+
+fn row(record: Record) -> FeatureRow {
+    let Record::FeatureRow(row) = record else { panic!("it was a row") };
+    row
+}
+
+#[test]
+fn only_what_would_change_a_read_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    write_log(
+        dir.path(),
+        vec![
+            worth("ann", at(10), Some(at(20)), 1.0),
+            worth("bob", at(10), None, 1.0),
+            worth("cat", at(10), None, 1.0),
+            Record::UserDelete { id: "cat".to_owned(), timestamp: at(11) },
+        ],
+    );
+    let log = LogReader::open(dir.path()).unwrap();
+    let mut known = Materialized::read(&log, |_| ControlFlow::Continue(())).unwrap();
+    let cases = [
+        (worth("ann", at(10), Some(at(20)), 1.0), false, "the same again"),
+        (worth("ann", at(10), Some(at(19)), 2.0), false, "created before"),
+        (worth("ann", at(9), Some(at(30)), 2.0), false, "of an earlier time, however late"),
+        (worth("ann", at(10), Some(at(20)), 2.0), true, "corrected in place"),
+        (worth("ann", at(10), Some(at(20)), 2.0), false, "and again"),
+        (worth("bob", at(10), Some(at(10)), 1.0), false, "created at its time, which is what none means"),
+        (worth("bob", at(11), None, 1.0), true, "newer, with the same value"),
+        (worth("cat", at(10), None, 1.0), true, "forgotten in between"),
+        (worth("dan", at(1), None, 1.0), true, "new"),
+    ];
+    for (record, changes, what) in cases {
+        assert_eq!(known.changes(&row(record)), changes, "{what}");
+    }
+}
+
+#[test]
+fn rows_have_their_types_and_what_cannot_be_used_is_told() {
+    let project = Project::new(PROJECT);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("worth.parquet");
+    let long = "x".repeat(600);
+    let users = [Some("ann"), Some("ann"), Some("bob"), None, Some(long.as_str()), Some("late")];
+    write_parquet(
+        &path,
+        vec![
+            ("user_id", Arc::new(StringArray::from(users.to_vec())) as ArrayRef),
+            ("event_timestamp", times(&[1, 5, 2, 3, 3, 90].map(|minutes| Some(at(minutes))))),
+            ("created", times(&[Some(at(9)), Some(at(6)), None, None, None, None])),
+            ("value", Arc::new(Float64Array::from(vec![Some(1.0), Some(5.0), None, None, Some(1.0), Some(1.0)]))),
+            ("segment", Arc::new(StringArray::from(vec![None, Some("a"), Some("b"), None, None, None]))),
+        ],
+    );
+    let mut view = project.config.feature_views[0].clone();
+    view.path = Some(path);
+    view.features.shift_remove("taste");
+    let source = table_source(&view).unwrap();
+    let table = Table::open(&source).unwrap();
+    let mut declared = project.set.views()[0].clone();
+    declared.columns.shift_remove("taste");
+    let options = LatestOptions { as_of: Some(at(60)), ..LatestOptions::default() };
+    let mut rows = ViewRows::new(&declared, table.latest(0, &options).unwrap());
+    let read: Vec<FeatureRow> = rows.by_ref().flat_map(|batch| batch.unwrap()).collect();
+    let named = |name: &str, value| (name.to_owned(), value);
+    let expected = [
+        FeatureRow {
+            view: "worth".to_owned(),
+            user_id: Some("ann".to_owned()),
+            item_id: None,
+            event_timestamp: at(5),
+            created: Some(at(6)),
+            values: vec![
+                named("value", FeatureValue::Number(5.0)),
+                named("segment", FeatureValue::Text("a".to_owned())),
+            ],
+        },
+        FeatureRow {
+            view: "worth".to_owned(),
+            user_id: Some("bob".to_owned()),
+            item_id: None,
+            event_timestamp: at(2),
+            created: None,
+            values: vec![named("segment", FeatureValue::Text("b".to_owned()))],
+        },
+    ];
+    assert_eq!(read, expected);
+    let report = rows.into_report();
+    assert_eq!((report.rows, report.latest), (2, Some(at(6))));
+    assert_eq!(report.refused.values().copied().collect::<Vec<_>>(), [1, 1], "{:?}", report.refused);
+    assert!(report.examples[0].contains("512") && report.examples[0].len() < 300, "{:?}", report.examples);
+}
