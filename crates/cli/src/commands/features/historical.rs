@@ -108,7 +108,28 @@ fn wanted(args: &Args, set: &FeatureSet) -> Result<Vec<FeatureId>> {
     if declared.is_empty() {
         bail!("the project declares no features; add [[features]] or [[feature_views]] to it");
     }
-    Ok(declared)
+    match &args.entities {
+        Some(entities) => of_columns(set, declared, entities),
+        None => Ok(declared),
+    }
+}
+
+/// Those of the features that the file has the keys for.
+fn of_columns(set: &FeatureSet, declared: Vec<FeatureId>, entities: &Path) -> Result<Vec<FeatureId>> {
+    let rows = EntityRows::open(entities, 1)?;
+    let has = |column: &str| rows.schema().column_with_name(column).is_some();
+    let (users, items) = (has("user_id"), has("item_id"));
+    let answerable = |id: &FeatureId| match set.feature(*id).map(|feature| feature.entity) {
+        Some(Entity::User) => users,
+        Some(Entity::Item) => items,
+        Some(Entity::Pair) => users && items,
+        None => false,
+    };
+    let wanted: Vec<FeatureId> = declared.into_iter().filter(answerable).collect();
+    if wanted.is_empty() {
+        bail!("no feature is about what {} has; it needs a column user_id, item_id, or both", entities.display());
+    }
+    Ok(wanted)
 }
 
 fn at_times(
