@@ -77,6 +77,16 @@ fn features_of_a_file_of_rows_can_be_brought_back_in_as_a_table() {
 }
 
 #[test]
+fn left_out_features_are_those_that_the_rows_have_keys_for() {
+    let project = project();
+    project.write("items.csv", "item_id,timestamp\ni0,2023-11-20\n");
+    let written = |file: &str| {
+        project.run(&["features", "historical", "--entities", file, "--out", "out.parquet", "--json"]).json()
+    };
+    assert_eq!(written("items.csv")["features"], 1, "clicked; clicks and worth are of users");
+}
+
+#[test]
 fn a_validation_without_logged_values_says_so_and_writes_its_metrics() {
     let project = project();
     project
