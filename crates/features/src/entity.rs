@@ -35,6 +35,15 @@ impl EntityFeatures {
         &self.state
     }
 
+    pub(crate) fn rows(&self) -> &[ViewRow] {
+        &self.rows
+    }
+
+    /// As it was remembered elsewhere.
+    pub(crate) fn restored(version: Option<Position>, state: EntityState, rows: Vec<ViewRow>) -> Self {
+        Self { version: version.map_or(0, |position| position.0 + 1), state, rows }
+    }
+
     pub(crate) fn row(&self, view: usize) -> Option<&ViewRow> {
         self.rows.iter().find(|row| usize::from(row.view) == view)
     }

@@ -224,6 +224,10 @@ impl OnlineState {
         (newest != i64::MIN).then(|| Timestamp::from_micros(newest))
     }
 
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     pub(crate) fn users(&self) -> &UserTable {
         &self.users
     }
@@ -296,6 +300,13 @@ impl OnlineState {
         if ranked.applied != Some(self.applied.load(Ordering::Acquire)) || self.moved(&ranked, now) != 0 {
             self.rank(now);
         }
+    }
+
+    /// Makes these the rankings until records are applied or their window moves.
+    pub(crate) fn put_rankings(&self, rankings: Rankings) {
+        let applied = Some(self.applied.load(Ordering::Acquire));
+        let (made, took) = (Instant::now(), Duration::ZERO);
+        self.rankings.store(Arc::new(Ranked { rankings: Arc::new(rankings), applied, made, took }));
     }
 
     fn rank(&self, now: Timestamp) -> Arc<Rankings> {
