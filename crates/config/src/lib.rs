@@ -8,6 +8,7 @@ mod features;
 mod import;
 mod load;
 mod recommend;
+mod redis;
 mod schema;
 mod server;
 mod show;
@@ -16,6 +17,7 @@ mod training;
 mod tree;
 mod validate;
 mod validate_features;
+mod validate_redis;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -28,6 +30,10 @@ pub use features::{AggregateKind, Entity, FeatureConfig, FeatureKind, FeatureVie
 pub use import::{EntityMapping, EventColumns, EventMapping, FileFormat, FileOptions, ImportConfig, TimestampUnit};
 pub use load::{ENV_PREFIX, FILE_NAME, InvalidOverride, LoadOptions, Loaded};
 pub use recommend::{DiversityConfig, ExcludeSeen, RecommendConfig, SourceConfig, SourcesConfig};
+pub use redis::{
+    RedisBreakerConfig, RedisConfig, RedisIndexConfig, RedisIndexKind, RedisProtocol, RedisSentinelConfig,
+    RedisTlsConfig, RedisTopology, RedisVectorType,
+};
 pub use schema::schema;
 pub use server::{ApiKey, LogFormat, LoggingConfig, ProjectConfig, Scope, ServerConfig, StorageConfig};
 pub use show::Setting;
@@ -43,6 +49,8 @@ pub struct Config {
     pub project: ProjectConfig,
     /// Where its data lives.
     pub storage: StorageConfig,
+    /// The Redis that `storage.online` names.
+    pub redis: RedisConfig,
     /// What is recommended.
     pub items: EntityConfig,
     /// Who it is recommended to.

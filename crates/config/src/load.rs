@@ -75,7 +75,9 @@ impl Config {
         if let Some(folder) = options.path.parent() {
             let config = &mut loaded.config;
             let tables = config.feature_views.iter_mut().filter_map(|view| view.path.as_mut());
-            for path in tables.chain([&mut config.storage.data_dir]) {
+            let tls = &mut config.redis.tls;
+            let certificates = [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file].into_iter().flatten();
+            for path in tables.chain(certificates).chain([&mut config.storage.data_dir]) {
                 *path = folder.join(&*path);
             }
         }

@@ -96,11 +96,10 @@ fn without_password(value: &Value) -> Value {
     let hidden = || {
         let text = value.as_str()?;
         let (scheme, rest) = text.split_once("://")?;
-        let end = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let (user, host) = authority.rsplit_once('@')?;
+        // The last @: a password may hold one, and a slash, though it should not.
+        let (user, host) = rest.rsplit_once('@')?;
         let user = user.split(':').next()?;
-        Some(Value::from(format!("{scheme}://{user}:<secret>@{host}{path}")))
+        Some(Value::from(format!("{scheme}://{user}:<secret>@{host}")))
     };
     hidden().unwrap_or_else(|| value.clone())
 }
@@ -113,6 +112,8 @@ mod tests {
     fn a_password_in_a_url_is_hidden() {
         let shown = without_password(&Value::from("redis://me:hunter2@cache:6379/0"));
         assert_eq!(shown, Value::from("redis://me:<secret>@cache:6379/0"));
+        let shown = without_password(&Value::from("rediss://:pa/ss@w@cache:6379/0"));
+        assert_eq!(shown, Value::from("rediss://:<secret>@cache:6379/0"));
         for plain in ["redis://cache:6379", "a:b@c", "text"] {
             assert_eq!(without_password(&Value::from(plain)), Value::from(plain));
         }

@@ -22,6 +22,7 @@ const TEN_YEARS: Window = Window::from_days(3_653);
 /// Adds what is wrong with `config` to `problems`.
 pub(crate) fn validate(config: &Config, tree: &Tree, problems: &mut Vec<Problem>) {
     let mut rules = Rules { tree, problems };
+    rules.redis(config);
     rules.project(config);
     rules.attributes("items.attributes", &config.items);
     rules.attributes("users.attributes", &config.users);

@@ -167,6 +167,30 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "tastemaker.toml:2:1: storage.online names a server, but this build keeps online state in the process; leave storage.online out",
         ),
         (
+            "[storage]\nonline = \"http://:secret@cache\"".into(),
+            "tastemaker.toml:2:1: storage.online does not begin with redis:// or rediss://; write redis://host:6379, or leave it out to keep online state in the process",
+        ),
+        (
+            "[storage]\nonline = \"redis://me:secret@\"".into(),
+            "tastemaker.toml:2:1: storage.online names no host; write redis://host:6379",
+        ),
+        (
+            "[redis]\nprefix = \"{shop}\"".into(),
+            "tastemaker.toml:2:1: redis.prefix is \"{shop}\"; give at most 64 bytes without control characters, { and }",
+        ),
+        (
+            "[redis]\nnodes = [\"10.0.0.2:6379\"]".into(),
+            "tastemaker.toml:2:1: redis.nodes are addresses of sentinels or cluster nodes; set redis.topology to sentinel or cluster, or remove them",
+        ),
+        (
+            "[redis]\ntopology = \"cluster\"\nnodes = [\"10.0.0.2\"]".into(),
+            "tastemaker.toml:3:10: redis.nodes[0] is \"10.0.0.2\"; write a host and port, such as \"10.0.0.2:6379\"",
+        ),
+        (
+            "[redis.tls]\ncert_file = \"our.pem\"".into(),
+            "tastemaker.toml:2:1: redis.tls.cert_file is set without redis.tls.key_file; give both or none",
+        ),
+        (
             "[items.attributes]\n\"unit price\" = \"number\"".into(),
             "tastemaker.toml:2:1: attribute 'unit price' cannot be written in an expression; use letters, digits and _, not a digit first, at most 64 of them",
         ),

@@ -103,18 +103,26 @@ impl Expr {
         &self.ast
     }
 
+    /// The conditions of which all must be true for this one to be: the operands of its `AND`. A condition without `AND` is one.
+    pub fn conjuncts(&self) -> Vec<Self> {
+        let mut conjuncts = Vec::new();
+        collect_conjuncts(&self.ast, &mut conjuncts);
+        conjuncts.into_iter().map(|ast| Self::of(ast.clone())).collect()
+    }
+
+    /// The condition that is true where all of `conjuncts` are; none of none.
+    pub fn all(mut conjuncts: Vec<Self>) -> Option<Self> {
+        match conjuncts.len() {
+            0 | 1 => conjuncts.pop(),
+            _ => Some(Self::of(Ast::And(conjuncts.into_iter().map(|part| part.ast).collect()))),
+        }
+    }
+
     /// A condition in two parts, of which both are true where it is: the operands of its `AND` that read nothing but columns for which `first`
     /// is true, and the others. A condition without `AND` is one operand.
     pub fn split(&self, first: impl Fn(&Column) -> bool) -> (Option<Self>, Option<Self>) {
-        let mut conjuncts = Vec::new();
-        collect_conjuncts(&self.ast, &mut conjuncts);
-        let parts = conjuncts.into_iter().map(|ast| Self::of(ast.clone()));
-        let (firsts, others): (Vec<Self>, Vec<Self>) = parts.partition(|part| part.columns.iter().all(&first));
-        let all = |mut parts: Vec<Self>| match parts.len() {
-            0 | 1 => parts.pop(),
-            _ => Some(Self::of(Ast::And(parts.into_iter().map(|part| part.ast).collect()))),
-        };
-        (all(firsts), all(others))
+        let (firsts, others) = self.conjuncts().into_iter().partition(|part| part.columns.iter().all(&first));
+        (Self::all(firsts), Self::all(others))
     }
 
     /// Its value for every row, as an array of [`Expr::data_type`].

@@ -102,7 +102,7 @@ impl Drop for ServerProcess {
 }
 
 /// An address on which nobody listens at this moment.
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").to_string()
 }

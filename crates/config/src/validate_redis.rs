@@ -1,0 +1,86 @@
+//! Rules of `[redis]` and of the URL in `storage.online`.
+
+use tastemaker_types::Window;
+
+use crate::tree::{join, join_index};
+use crate::validate::Rules;
+use crate::{Config, RedisTopology};
+
+const MILLISECOND: Window = Window::from_millis(1);
+const MINUTE: Window = Window::from_millis(60_000);
+const MAX_PREFIX_BYTES: usize = 64;
+const MAX_NODES: usize = 256;
+
+impl Rules<'_> {
+    pub(crate) fn redis(&mut self, config: &Config) {
+        let redis = &config.redis;
+        if redis.prefix.len() > MAX_PREFIX_BYTES || redis.prefix.chars().any(|c| c.is_control() || "{}".contains(c)) {
+            let message = format!(
+                "redis.prefix is {:?}; give at most {MAX_PREFIX_BYTES} bytes without control characters, {{ and }}",
+                redis.prefix
+            );
+            self.refuse("redis.prefix", message);
+        }
+        self.within("redis.connect_timeout", redis.connect_timeout, MILLISECOND, MINUTE);
+        self.within("redis.command_timeout", redis.command_timeout, MILLISECOND, MINUTE);
+        self.within("redis.bulk_timeout", redis.bulk_timeout, redis.command_timeout, Window::from_millis(600_000));
+        self.within("redis.tombstone_ttl", redis.tombstone_ttl, MINUTE, Window::from_days(3_653));
+        self.within("redis.breaker.probe_interval", redis.breaker.probe_interval, Window::from_millis(10), MINUTE);
+        if redis.nodes.len() > MAX_NODES {
+            self.refuse("redis.nodes", format!("redis.nodes has {} addresses; at most {MAX_NODES}", redis.nodes.len()));
+        }
+        if redis.topology == RedisTopology::Standalone && !redis.nodes.is_empty() {
+            self.refuse(
+                "redis.nodes",
+                "redis.nodes are addresses of sentinels or cluster nodes; set redis.topology to sentinel or cluster, or remove them",
+            );
+        }
+        for (index, node) in redis.nodes.iter().enumerate() {
+            let port = node.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+            if !matches!(port, Some(Ok(_))) {
+                let path = join_index("redis.nodes", index);
+                self.refuse(&path, format!("{path} is {node:?}; write a host and port, such as \"10.0.0.2:6379\""));
+            }
+        }
+        if redis.topology == RedisTopology::Sentinel && redis.sentinel.master.trim().is_empty() {
+            self.refuse("redis.sentinel.master", "redis.sentinel.master is empty; give the sentinels' name of the master");
+        }
+        if redis.tls.cert_file.is_some() != redis.tls.key_file.is_some() {
+            let (has, lacks) = match redis.tls.cert_file {
+                Some(_) => ("redis.tls.cert_file", "redis.tls.key_file"),
+                None => ("redis.tls.key_file", "redis.tls.cert_file"),
+            };
+            self.refuse(has, format!("{has} is set without {lacks}; give both or none"));
+        }
+        if let Some(url) = &config.storage.online {
+            self.online(url);
+            for (section, entity) in [("items.attributes", &config.items), ("users.attributes", &config.users)] {
+                for name in entity.attributes.keys().filter(|name| reserved(name)) {
+                    let message = format!("attribute '{name}' has a name that the vectors in Redis use; choose another");
+                    self.refuse(&join(section, name), message);
+                }
+            }
+        }
+    }
+
+    /// The URL is not repeated in what is said of it: it may hold a password.
+    fn online(&mut self, url: &str) {
+        let rest = ["redis://", "rediss://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+        match rest {
+            None => self.refuse(
+                "storage.online",
+                "storage.online does not begin with redis:// or rediss://; write redis://host:6379, or leave it out to keep online state in the process",
+            ),
+            Some(rest) if rest.rsplit('@').next().is_none_or(|host| host.is_empty() || host.starts_with(['/', ':'])) => {
+                self.refuse("storage.online", "storage.online names no host; write redis://host:6379");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// What the layout in Redis calls vectors and the search calls distances.
+fn reserved(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == "embedding" || name.starts_with("embedding_") || name.starts_with("__")
+}

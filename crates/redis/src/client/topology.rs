@@ -1,0 +1,211 @@
+//! What there is to connect to: one server, the master that sentinels name, or a cluster; and the settings of a connection.
+
+use redis::aio::MultiplexedConnection;
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{
+    AsyncConnectionConfig, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, RedisResult, TlsCertificates, TlsMode, Value,
+};
+use tastemaker_config::{RedisConfig, RedisProtocol, RedisTlsConfig, RedisTopology};
+use tokio::sync::Mutex;
+
+use crate::RedisError;
+
+/// A server, or the way to one.
+pub(crate) enum Topology {
+    Standalone(redis::Client),
+    Sentinel(Mutex<SentinelClient>),
+    Cluster(Box<ClusterClient>),
+}
+
+/// A connection that many commands share.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+/// A topology and its name in messages: `host:port`, no password.
+pub(crate) fn open(url: &str, config: &RedisConfig) -> Result<(Topology, String), RedisError> {
+    // The parser's message may repeat the URL, and with it the password.
+    let unreadable = |_| {
+        let form = "redis://user:password@host:6379/0, with %XX for characters such as @ in the password";
+        RedisError::Settings(format!("storage.online is not the URL of a Redis; write {form}"))
+    };
+    let info = url.into_connection_info().map_err(unreadable)?;
+    let protocol = match config.protocol {
+        RedisProtocol::Resp2 => ProtocolVersion::RESP2,
+        RedisProtocol::Resp3 => ProtocolVersion::RESP3,
+    };
+    let mut settings =
+        info.redis_settings().clone().set_protocol(protocol).set_lib_name("tastemaker", env!("CARGO_PKG_VERSION"));
+    if let (None, Some(username)) = (settings.username(), &config.username) {
+        settings = settings.set_username(username);
+    }
+    if let (None, Some(password)) = (settings.password(), &config.password) {
+        settings = settings.set_password(password);
+    }
+    let info = info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    let server = info.addr().to_string();
+    let topology = of(&info, config).map_err(|error| match error {
+        Failure::Settings(message) => RedisError::Settings(message),
+        Failure::Redis(error) => RedisError::of(&error, "connect", &server),
+    })?;
+    Ok((topology, server))
+}
+
+enum Failure {
+    Settings(String),
+    Redis(redis::RedisError),
+}
+
+impl From<redis::RedisError> for Failure {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+fn of(info: &ConnectionInfo, config: &RedisConfig) -> Result<Topology, Failure> {
+    let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+    let certificates = if tls { Some(certificates(&config.tls)?) } else { None };
+    match config.topology {
+        RedisTopology::Standalone => Ok(Topology::Standalone(match certificates {
+            Some(certificates) => redis::Client::build_with_tls(info.clone(), certificates)?,
+            None => redis::Client::open(info.clone())?,
+        })),
+        RedisTopology::Sentinel => sentinel(info, config, certificates).map(|s| Topology::Sentinel(Mutex::new(s))),
+        RedisTopology::Cluster => cluster(info, config, certificates).map(|c| Topology::Cluster(Box::new(c))),
+    }
+}
+
+fn sentinel(
+    info: &ConnectionInfo,
+    config: &RedisConfig,
+    certificates: Option<TlsCertificates>,
+) -> Result<SentinelClient, Failure> {
+    let tcp = info.tcp_settings().clone();
+    let mut builder =
+        SentinelClientBuilder::new(addresses(info, config), &config.sentinel.master, SentinelServerType::Master)?
+            .set_client_to_redis_db(info.redis_settings().db())
+            .set_client_to_redis_protocol(info.redis_settings().protocol())
+            .set_client_to_redis_tcp_settings(tcp.clone())
+            .set_client_to_sentinel_tcp_settings(tcp);
+    if let Some(username) = info.redis_settings().username() {
+        builder = builder.set_client_to_redis_username(username);
+    }
+    if let Some(password) = info.redis_settings().password() {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if let Some(username) = &config.sentinel.username {
+        builder = builder.set_client_to_sentinel_username(username);
+    }
+    if let Some(password) = &config.sentinel.password {
+        builder = builder.set_client_to_sentinel_password(password);
+    }
+    if let Some(certificates) = certificates {
+        builder = builder
+            .set_client_to_redis_tls_mode(TlsMode::Secure)
+            .set_client_to_redis_certificates(certificates.clone())
+            .set_client_to_sentinel_tls_mode(TlsMode::Secure)
+            .set_client_to_sentinel_certificates(certificates);
+    }
+    Ok(builder.build()?)
+}
+
+fn cluster(
+    info: &ConnectionInfo,
+    config: &RedisConfig,
+    certificates: Option<TlsCertificates>,
+) -> Result<ClusterClient, Failure> {
+    let nodes = addresses(info, config).into_iter().map(|address| info.clone().set_addr(address));
+    let mut builder = ClusterClientBuilder::new(nodes)
+        .use_protocol(info.redis_settings().protocol())
+        .tcp_settings(info.tcp_settings().clone())
+        .connection_timeout(config.connect_timeout.to_duration())
+        // The library follows MOVED by retrying; deadlines of ours are around it.
+        .retries(3)
+        .response_timeout(config.bulk_timeout.to_duration());
+    if let Some(certificates) = certificates {
+        builder = builder.tls(TlsMode::Secure).certs(certificates);
+    }
+    Ok(builder.build()?)
+}
+
+/// The address of the URL and those of `redis.nodes`, which validation has seen.
+fn addresses(info: &ConnectionInfo, config: &RedisConfig) -> Vec<ConnectionAddr> {
+    let others = config.nodes.iter().filter_map(|node| {
+        let (host, port) = node.rsplit_once(':')?;
+        let (host, port) = (host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?);
+        Some(match info.addr() {
+            ConnectionAddr::TcpTls { insecure, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        })
+    });
+    std::iter::once(info.addr().clone()).chain(others).collect()
+}
+
+fn certificates(config: &RedisTlsConfig) -> Result<TlsCertificates, Failure> {
+    // The one provider that is built in; another part of the process may have chosen it before us, which is just as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let read = |key: &str, path: &Option<std::path::PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => std::fs::read(path).map(Some).map_err(|error| {
+            Failure::Settings(format!("redis.tls.{key}, {}, cannot be read: {error}", path.display()))
+        }),
+    };
+    let client_tls = match (read("cert_file", &config.cert_file)?, read("key_file", &config.key_file)?) {
+        (Some(client_cert), Some(client_key)) => Some(ClientTlsConfig { client_cert, client_key }),
+        _ => None,
+    };
+    Ok(TlsCertificates { client_tls, root_cert: read("ca_file", &config.ca_file)? })
+}
+
+impl Topology {
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// Connects. Deadlines are the caller's.
+    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
+        let unlimited = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        match self {
+            Self::Standalone(client) => {
+                client.get_multiplexed_async_connection_with_config(&unlimited).await.map(Connection::Single)
+            }
+            Self::Sentinel(client) => {
+                let mut client = client.lock().await;
+                client.get_async_connection_with_config(&unlimited).await.map(Connection::Single)
+            }
+            Self::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+        }
+    }
+}
+
+impl Connection {
+    pub(crate) async fn command(&mut self, command: &Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Single(connection) => connection.send_packed_command(command).await,
+            Self::Cluster(connection) => redis::aio::ConnectionLike::req_packed_command(connection, command).await,
+        }
+    }
+
+    /// One answer for each command, errors of single ones among them.
+    pub(crate) async fn pipeline(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Single(connection) => connection.send_packed_commands(pipeline, 0, pipeline.len()).await,
+            // Keys of one pipeline live on many nodes: each command finds its own way, all at once.
+            Self::Cluster(connection) => {
+                let commands = pipeline.cmd_iter().map(|command| {
+                    let mut connection = connection.clone();
+                    async move { redis::aio::ConnectionLike::req_packed_command(&mut connection, command).await }
+                });
+                futures::future::try_join_all(commands).await
+            }
+        }
+    }
+}

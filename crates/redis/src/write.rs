@@ -1,0 +1,119 @@
+//! Writes of hashes that keep the order of the log, whoever sends them and however often: a hash takes a write only if the log position of its
+//! last change is lower. One script does it, in one step on the server.
+//!
+//! A deleted hash stays for `redis.tombstone_ttl` as a marker, `:version` and `:deleted` alone, so that an older write that comes late does
+//! not bring it back. The marker is the hash itself and no key beside it: one key is one slot of a cluster, whatever the id looks
+//! like, and the script stays one step there too. It has no vector, so no vector search finds it.
+
+use std::sync::LazyLock;
+
+use redis::{Pipeline, Value};
+use tastemaker_types::Position;
+
+use crate::RedisError;
+use crate::client::{Client, Operation, Script};
+
+/// ARGV: position, the marker's ttl in ms (or 0 for a write that is no deletion), the number n of fields to set, n names and values, names
+/// to remove. Answers 1: written, 2: this very position had been written, 0: a later one had.
+static WRITE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local key = KEYS[1]
+local position = tonumber(ARGV[1])
+local stored = tonumber(redis.call('HGET', key, ':version') or '-1')
+if stored > position then return 0 end
+if stored == position then return 2 end
+if ARGV[2] ~= '0' then
+  redis.call('DEL', key)
+  redis.call('HSET', key, ':version', ARGV[1], ':deleted', '1')
+  redis.call('PEXPIRE', key, ARGV[2])
+  return 1
+end
+local last = 3 + 2 * tonumber(ARGV[3])
+local removed = {':deleted'}
+for i = last + 1, #ARGV do removed[#removed + 1] = ARGV[i] end
+for i = 1, #removed, 1000 do redis.call('HDEL', key, unpack(removed, i, math.min(i + 999, #removed))) end
+local set = {':version', ARGV[1]}
+for i = 4, last do set[#set + 1] = ARGV[i] end
+for i = 1, #set, 1000 do redis.call('HSET', key, unpack(set, i, math.min(i + 999, #set))) end
+redis.call('PERSIST', key)
+return 1
+",
+    )
+});
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Written {
+    /// It is done.
+    Now,
+    /// A write of the same position had been done, most likely this one.
+    Before,
+    /// A later one had been done; this one changed nothing.
+    Stale,
+}
+
+/// A change of one hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashWrite {
+    /// The whole key.
+    pub key: String,
+    /// The log position that it follows from.
+    pub position: Position,
+    /// What is to be.
+    pub change: HashChange,
+}
+
+/// What is to become of a hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashChange {
+    /// These fields are set and those removed; others stay.
+    Set {
+        /// Names and values.
+        set: Vec<(String, Vec<u8>)>,
+        /// Names.
+        remove: Vec<String>,
+    },
+    /// It goes, and is remembered as gone.
+    Delete,
+}
+
+impl Client {
+    /// Writes hashes, `redis.pipeline` at a time, and says of each what became of it.
+    ///
+    /// # Errors
+    /// The first failure. Some of the writes may have been done then; doing all of them again is safe and completes them.
+    pub async fn write_hashes(&self, operation: Operation, writes: &[HashWrite]) -> Result<Vec<Written>, RedisError> {
+        let ttl = (self.config().tombstone_ttl.as_micros() / 1_000).max(1);
+        let mut written = Vec::with_capacity(writes.len());
+        for batch in writes.chunks(self.config().pipeline.max(1)) {
+            let mut runs = Pipeline::with_capacity(batch.len());
+            for write in batch {
+                let mut run = WRITE.run(&write.key);
+                run.arg(write.position.0);
+                match &write.change {
+                    HashChange::Delete => {
+                        run.arg(ttl).arg(0);
+                    }
+                    HashChange::Set { set, remove } => {
+                        run.arg(0).arg(set.len());
+                        for (name, value) in set {
+                            run.arg(name).arg(value.as_slice());
+                        }
+                        run.arg(remove);
+                    }
+                }
+                runs.add_command(run);
+            }
+            for answer in self.scripts(operation, &WRITE, &runs).await? {
+                written.push(match answer? {
+                    Value::Int(0) => Written::Stale,
+                    Value::Int(1) => Written::Now,
+                    Value::Int(2) => Written::Before,
+                    other => return Err(RedisError::answer(operation.name(), "0, 1 or 2", &other)),
+                });
+            }
+        }
+        Ok(written)
+    }
+}
