@@ -58,13 +58,28 @@ impl Model {
         self.ids.iter().zip(self.factors.as_slice().chunks_exact(self.factors.cols().max(1)))
     }
 
+    /// How many items it has.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The id of the item at a place.
+    pub fn id(&self, place: u32) -> Option<&str> {
+        self.ids.get(place as usize)
+    }
+
     /// The length of the longest item vector.
     pub fn longest(&self) -> f32 {
         self.norms.iter().copied().fold(0.0, f32::max)
     }
 
     /// The vector at a place, and its length.
-    fn vector(&self, place: u32) -> Option<(&[f32], f32)> {
+    pub fn vector(&self, place: u32) -> Option<(&[f32], f32)> {
         Some((self.factors.get(place as usize)?, *self.norms.get(place as usize)?))
     }
 
@@ -77,6 +92,27 @@ impl Model {
             return Ok(None);
         }
         self.encoder.user_vector(&self.factors, liked).map(Some)
+    }
+}
+
+/// The latest liked items that tell what the user likes now.
+const TASTE_ITEMS: usize = 5;
+/// What each earlier one of them counts relative to the one after it.
+const TASTE_DECAY: f32 = 0.7;
+
+impl Model {
+    /// The direction of what was liked last, of places with the latest first: the unit vectors of the first ones that have one, each earlier one
+    /// counting less, summed and made a unit vector again. The inner product with an item's unit vector is a cosine.
+    pub fn taste(&self, latest_first: impl Iterator<Item = u32>) -> Option<Vec<f32>> {
+        let mut sum = vec![0f32; self.factors.cols()];
+        let mut weight = 1f32;
+        let vectors = latest_first.filter_map(|place| self.vector(place));
+        for (vector, norm) in vectors.filter(|(_, norm)| *norm > 0.0).take(TASTE_ITEMS) {
+            sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += weight * value / norm);
+            weight *= TASTE_DECAY;
+        }
+        let length = norm(&sum);
+        (length > 0.0 && length.is_finite()).then(|| sum.into_iter().map(|value| value / length).collect())
     }
 }
 
@@ -175,6 +211,11 @@ impl ServingGeneration {
 
     fn place(&self, row: u32) -> Option<u32> {
         self.places.get(row as usize).copied().filter(|place| *place != NO_ROW)
+    }
+
+    /// The direction of what a history, latest first, likes last.
+    pub(crate) fn taste(&self, history: &[Liked]) -> Option<Vec<f32>> {
+        self.model.taste(history.iter().filter_map(|liked| self.place(liked.row)))
     }
 
     /// The exact fold-in of a history; `None` if no item of it has a vector.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tastemaker_config::{Config, RecommendConfig};
-use tastemaker_expr::Kind;
+use tastemaker_expr::{Bind, Expr, Kind};
 use tastemaker_features::set::FeatureId;
 use tastemaker_features::{Liked, OnlineState, User};
 use tastemaker_store::Catalog;
@@ -121,6 +121,38 @@ impl Recommender {
         validate_id("user_id", &request.user_id)?;
         let (user, now) = user(world, &request.user_id, request.now);
         self.full_answer(&self.pipelines.for_user, &self.ask(world, request, user.as_ref(), now)?)
+    }
+
+    /// What must hold of the attributes of an item for it to be in the answer to a request: what retrieval elsewhere may filter by.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend).
+    pub fn conditions_on_items(
+        &self,
+        filter: Option<&str>,
+        params: &BTreeMap<String, Bind>,
+        now: Timestamp,
+    ) -> Result<Option<Expr>, RecommendError> {
+        let mut parts = Vec::new();
+        if let Some(text) = &self.config.eligibility {
+            let compiled = self.expressions.condition(text, &BTreeMap::new(), now);
+            let evaluation = |error| RecommendError::Evaluation { what: "eligibility", source: Box::new(error) };
+            parts.extend(compiled.map_err(evaluation)?.attributes.as_ref().map(|part| part.expr().clone()));
+        }
+        if let Some(text) = filter {
+            let compiled = self.expressions.condition(text, params, now).map_err(RecommendError::Filter)?;
+            parts.extend(compiled.attributes.as_ref().map(|part| part.expr().clone()));
+        }
+        Ok(Expr::all(parts.iter().flat_map(Expr::conjuncts).collect()))
+    }
+
+    /// The items that an answer to a request has, and the candidates that are considered for it.
+    ///
+    /// # Errors
+    /// A number that is out of its range.
+    pub fn extent(&self, request: &RecommendRequest) -> Result<(usize, usize), RecommendError> {
+        let candidates = in_range("candidates", request.candidates, self.config.candidates, MAX_CANDIDATES)?;
+        Ok((self.limit(request.limit)?, candidates))
     }
 
     /// The popular and the new items that an answer to a request may take, the user aside: admitted, as many as the settings of their sources say or

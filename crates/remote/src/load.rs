@@ -1,0 +1,74 @@
+//! What Redis returned, as a small world for one request.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tastemaker_features::set::SharedFeatures;
+use tastemaker_features::{OnlineState, PortableRankings, PortableUser, StateOptions};
+use tastemaker_recommend::{GenerationError, ServingGeneration, World};
+use tastemaker_store::index::NO_ROW;
+use tastemaker_store::{Catalog, ItemChange};
+use tastemaker_types::{AttributeSchema, Attributes, EntityUpsert, Timestamp, UpsertMode};
+
+use crate::model::PublishedModel;
+
+/// An item that may be in the answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) id: String,
+    pub(crate) first_seen: Timestamp,
+    pub(crate) attributes: Attributes,
+}
+
+/// What small worlds have in common.
+pub(crate) struct Worlds {
+    pub(crate) attributes: AttributeSchema,
+    pub(crate) options: StateOptions,
+    pub(crate) features: SharedFeatures,
+}
+
+impl Worlds {
+    /// A world of these items, and of a user if one is given. Items that the user liked and that are not among them are there for the user's vector
+    /// alone.
+    pub(crate) fn of(
+        &self,
+        items: Vec<Item>,
+        user: Option<(&str, &PortableUser, Attributes)>,
+        rankings: &PortableRankings,
+        model: Option<&PublishedModel>,
+        now: Timestamp,
+    ) -> Result<World, GenerationError> {
+        let mut there: HashSet<&str> = HashSet::with_capacity(items.len());
+        let history = user.iter().flat_map(|(_, user, _)| user.history());
+        let upserts: Vec<EntityUpsert> = items
+            .iter()
+            .filter(|item| there.insert(&item.id))
+            .map(|item| EntityUpsert {
+                id: item.id.clone(),
+                timestamp: item.first_seen,
+                mode: UpsertMode::Replace,
+                attributes: item.attributes.clone(),
+            })
+            .collect();
+        let liked: Vec<&str> = history.map(|liked| liked.item_id.as_str()).filter(|id| there.insert(id)).collect();
+        let changes = upserts.iter().map(ItemChange::Upsert);
+        let hidden = liked.iter().map(|id| ItemChange::Seen { id, timestamp: Timestamp::EPOCH });
+        let catalog = Arc::new(Catalog::new(self.attributes.clone()));
+        catalog.apply(&changes.chain(hidden).collect::<Vec<_>>());
+
+        let features = Arc::clone(&self.features);
+        let state = OnlineState::with_features(self.options.clone(), Arc::clone(&catalog), features);
+        if let Some((id, user, attributes)) = user {
+            state.import_user(id, user, attributes);
+        }
+        state.import_rankings(rankings, now);
+        let snapshot = catalog.snapshot();
+        let place = |model: &PublishedModel, row| snapshot.id(row).and_then(|id| model.place(&id)).unwrap_or(NO_ROW);
+        let generation = model.map(|model| {
+            let places = (0..snapshot.len() as u32).map(|row| place(model, row)).collect();
+            ServingGeneration::of_few(model.model(), places).map(Arc::new)
+        });
+        let hidden = (upserts.len() as u32..snapshot.len() as u32).collect();
+        Ok(World { catalog, state: Arc::new(state), generation: generation.transpose()?, hidden })
+    }
+}

@@ -1,0 +1,341 @@
+//! Recommendations from what is in Redis.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tastemaker_config::Config;
+use tastemaker_expr::Expr;
+use tastemaker_features::set::SharedFeatures;
+use tastemaker_features::{OnlineState, PortableUser};
+use tastemaker_recommend::{
+    RankRequest, RecommendRequest, Recommendation, Recommender, SimilarRequest, World, state_options,
+};
+use tastemaker_redis::layout::STATE;
+use tastemaker_redis::search::{Filter, Returned};
+use tastemaker_redis::{
+    Client, Nearest, Operation, Pushdown, RedisError, Value, VectorFormat, cmd, decode_attributes,
+};
+use tastemaker_store::Catalog;
+use tastemaker_types::{Attributes, Timestamp};
+
+use crate::RemoteError;
+use crate::base::{Base, Serving, item, read_items};
+use crate::load::{Item, Worlds};
+use crate::meta::Meta;
+use crate::model::Models;
+use crate::row::ROW;
+use crate::writes::fold_in;
+
+const USER: Operation = Operation::repeatable("read_user");
+const ITEMS: Operation = Operation::repeatable("read_items");
+/// Between two looks at whether generation or rankings changed.
+const REFRESH: Duration = Duration::from_millis(500);
+/// The most items that one search asks for.
+const MAX_NEAREST: usize = 10_000;
+/// The most of what a user has met that retrieval makes up for.
+const MAX_MET: usize = 1_000;
+/// How many times as many are looked at where a condition cannot be checked by the search, or where an answer came out short.
+const OVERSAMPLE: usize = 4;
+
+/// How the Redis that is answered from stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it has everything.
+    pub whole: bool,
+    /// The generation that it serves.
+    pub published: Option<u64>,
+    /// The generation that this server answers with.
+    pub serving: Option<u64>,
+    /// Why these differ, if they do.
+    pub missing_model: Option<String>,
+    /// The log position up to which it has everything.
+    pub log_position: Option<u64>,
+}
+
+/// Answers from Redis.
+pub struct Remote {
+    client: Client,
+    recommender: Recommender,
+    worlds: Worlds,
+    models: Models,
+    base: ArcSwap<Base>,
+    /// Candidates of the source of similar items, if it is on.
+    similar: Option<usize>,
+}
+
+/// A user as a request needs them.
+struct User {
+    state: PortableUser,
+    attributes: Attributes,
+}
+
+/// What is asked for, beside the user.
+struct Wanted<'a> {
+    now: Timestamp,
+    condition: Option<Expr>,
+    nearest: usize,
+    /// Ids besides, found by other means.
+    others: Vec<&'a str>,
+}
+
+/// A world, and whether more could have been found.
+struct Gathered {
+    world: World,
+    more: bool,
+}
+
+impl Remote {
+    /// Of a project with these features. Nothing is read yet.
+    ///
+    /// # Errors
+    /// The settings do not fit together.
+    pub fn new(
+        config: &Config,
+        client: Client,
+        features: SharedFeatures,
+        models: Models,
+    ) -> Result<Self, RemoteError> {
+        let (attributes, options) = (config.items.schema(), state_options(config));
+        let catalog = Arc::new(Catalog::new(attributes.clone()));
+        let state = OnlineState::with_features(options.clone(), Arc::clone(&catalog), Arc::clone(&features));
+        let recommender = Recommender::new(config, catalog, Arc::new(state))?;
+        let worlds = Worlds { attributes, options, features };
+        let source = &config.recommend.sources.item_to_item;
+        let similar = source.enabled.then(|| source.quota.unwrap_or(config.recommend.candidates));
+        Ok(Self { base: ArcSwap::from_pointee(Base::empty(&worlds)?), client, recommender, worlds, models, similar })
+    }
+
+    /// How Redis stands, as of the last look.
+    pub fn standing(&self) -> Standing {
+        let base = self.base.load();
+        let Meta { whole, generation, log_position, .. } = base.meta.clone();
+        let serving = base.serving.as_ref().map(|serving| serving.model.model().manifest().version.0);
+        let missing_model = base.missing_model.clone();
+        Standing { whole, published: generation, serving, missing_model, log_position }
+    }
+
+    /// Looks at what Redis has now.
+    ///
+    /// # Errors
+    /// Redis; what was known stays.
+    pub async fn refresh(&self) -> Result<(), RemoteError> {
+        if let Some(base) = self.base.load_full().refreshed(&self.client, &self.worlds, &self.models).await? {
+            self.base.store(Arc::new(base));
+        }
+        Ok(())
+    }
+
+    /// Looks again and again, until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            if let Err(error) = self.refresh().await {
+                tracing::debug!(%error, "Redis was not looked at");
+            }
+            tokio::time::sleep(REFRESH).await;
+        }
+    }
+
+    /// The best items for a user.
+    ///
+    /// # Errors
+    /// [`RemoteError::Request`] if the request cannot be answered as it is; else Redis.
+    pub async fn recommend(&self, request: &RecommendRequest) -> Result<Recommendation, RemoteError> {
+        let now = request.now.unwrap_or_else(Timestamp::now);
+        let request = RecommendRequest { now: Some(now), ..request.clone() };
+        let (limit, candidates) = self.recommender.extent(&request)?;
+        let condition = self.recommender.conditions_on_items(request.filter.as_deref(), &request.params, now)?;
+        let base = self.base.load_full();
+        let user = self.user(&request.user_id).await?;
+        let others = self.recommender.unpersonal_in(&base.world, &request)?;
+        let met = user.as_ref().map_or(0, |user| user.state.seen_count()).min(MAX_MET);
+        let mut nearest = (candidates + met + request.exclude.len()).min(MAX_NEAREST);
+        loop {
+            let others = others.iter().map(String::as_str).collect();
+            let wanted = Wanted { now, condition: condition.clone(), nearest, others };
+            let gathered = self.gather(&base, Some(&request.user_id), user.as_ref(), &wanted).await?;
+            let answer = self.recommender.recommend_in(&gathered.world, &request)?;
+            if answer.items.len() >= limit || !gathered.more || nearest >= MAX_NEAREST {
+                return Ok(answer);
+            }
+            nearest = (nearest * OVERSAMPLE).min(MAX_NEAREST);
+        }
+    }
+
+    /// The items most like one item.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend).
+    pub async fn similar(&self, request: &SimilarRequest) -> Result<Recommendation, RemoteError> {
+        let now = request.now.unwrap_or_else(Timestamp::now);
+        let request = SimilarRequest { now: Some(now), ..request.clone() };
+        let condition = self.recommender.conditions_on_items(request.filter.as_deref(), &request.params, now)?;
+        let unpersonal = RecommendRequest {
+            user_id: request.item_id.clone(),
+            limit: request.limit,
+            filter: request.filter.clone(),
+            params: request.params.clone(),
+            context: request.context.clone(),
+            exclude: request.exclude.clone(),
+            now: Some(now),
+            ..RecommendRequest::default()
+        };
+        let (limit, candidates) = self.recommender.extent(&unpersonal)?;
+        let base = self.base.load_full();
+        let others = self.recommender.unpersonal_in(&base.world, &unpersonal)?;
+        let others = others.iter().map(String::as_str).chain([request.item_id.as_str()]).collect();
+        let serving = base.serving.as_deref();
+        let taste = serving.and_then(|serving| {
+            let place = serving.model.place(&request.item_id)?;
+            serving.model.model().taste([place].into_iter())
+        });
+        let nearest = (OVERSAMPLE * (candidates.min(1_000) + request.exclude.len()) + limit).min(MAX_NEAREST);
+        let wanted = Wanted { now, condition, nearest, others };
+        let items = self.items(serving, &[(taste, nearest)], &wanted).await?.0;
+        let model = serving.map(|serving| &serving.model);
+        let world = self.worlds.of(items, None, &base.rankings, model, now).map_err(RemoteError::Generation)?;
+        Ok(self.recommender.similar_in(&world, &request)?)
+    }
+
+    /// The given items in the order that is best for the user.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend).
+    pub async fn rank(&self, request: &RankRequest) -> Result<Recommendation, RemoteError> {
+        let now = request.now.unwrap_or_else(Timestamp::now);
+        let request = RankRequest { now: Some(now), ..request.clone() };
+        let base = self.base.load_full();
+        let user = self.user(&request.user_id).await?;
+        let others = request.items.iter().map(String::as_str).collect();
+        let wanted = Wanted { now, condition: None, nearest: 0, others };
+        let gathered = self.gather(&base, Some(&request.user_id), user.as_ref(), &wanted).await?;
+        Ok(self.recommender.rank_in(&gathered.world, &request)?)
+    }
+
+    /// What there is to answer with while Redis is gone: popular and new items as of some seconds before.
+    ///
+    /// # Errors
+    /// [`RemoteError::Request`] if the request cannot be answered as it is.
+    pub fn recommend_without(&self, request: &RecommendRequest) -> Result<Recommendation, RemoteError> {
+        Ok(self.recommender.recommend_in(&self.base.load().world, request)?)
+    }
+
+    /// As [`recommend_without`](Self::recommend_without).
+    ///
+    /// # Errors
+    /// As there, and if the item is none of the listed ones.
+    pub fn similar_without(&self, request: &SimilarRequest) -> Result<Recommendation, RemoteError> {
+        Ok(self.recommender.similar_in(&self.base.load().world, request)?)
+    }
+
+    /// As [`recommend_without`](Self::recommend_without).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rank_without(&self, request: &RankRequest) -> Result<Recommendation, RemoteError> {
+        Ok(self.recommender.rank_in(&self.base.load().world, request)?)
+    }
+
+    /// The attributes of an item.
+    ///
+    /// # Errors
+    /// Redis.
+    pub async fn item(&self, id: &str) -> Result<Option<Attributes>, RemoteError> {
+        let mut found = read_items(&self.client, &self.worlds, ITEMS, &[id]).await?;
+        Ok(found.pop().flatten().map(|item| item.attributes))
+    }
+
+    async fn user(&self, id: &str) -> Result<Option<User>, RemoteError> {
+        let schema = self.worlds.features.user_attributes();
+        let names = || schema.fields().iter().map(|(name, _)| name.as_str());
+        let mut get = cmd("HMGET");
+        get.arg(self.client.layout().user(id)).arg(STATE);
+        names().for_each(|name| drop(get.arg(name)));
+        let Value::Array(values) = self.client.call(USER, &get).await? else { return Ok(None) };
+        let mut values = values.into_iter().map(|value| match value {
+            Value::BulkString(bytes) => Some(bytes),
+            _ => None,
+        });
+        let Some(state) = values.next().flatten() else { return Ok(None) };
+        let fields: Vec<(&str, Vec<u8>)> =
+            names().zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
+        let attributes = decode_attributes(schema, fields.iter().map(|(name, value)| (*name, value.as_slice())));
+        match PortableUser::decode(&self.worlds.features, &state) {
+            Ok(state) => Ok(Some(User { state, attributes })),
+            Err(error) => {
+                // As one of whom nothing is known; the server with the log writes it anew.
+                tracing::warn!(%error, "the state of a user in Redis cannot be read");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn gather(
+        &self,
+        base: &Base,
+        user_id: Option<&str>,
+        user: Option<&User>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Gathered, RemoteError> {
+        let serving = base.serving.as_deref();
+        let model = serving.map(|serving| &serving.model);
+        let vector = model.zip(user).filter(|_| wanted.nearest > 0).and_then(|(model, user)| fold_in(&user.state, model));
+        let taste = model.zip(user).zip(self.similar).filter(|_| wanted.nearest > 0).and_then(|((model, user), _)| {
+            model.model().taste(user.state.history().filter_map(|liked| model.place(&liked.item_id)))
+        });
+        let tasted = self.similar.map_or(0, |quota| (3 * quota + wanted.nearest / 4).min(wanted.nearest));
+        let searches = [(vector, wanted.nearest), (taste, tasted)];
+        let (items, more) = self.items(serving, &searches, wanted).await?;
+        let user = user_id.zip(user).map(|(id, user)| (id, &user.state, user.attributes.clone()));
+        let world = self.worlds.of(items, user, &base.rankings, model, wanted.now).map_err(RemoteError::Generation)?;
+        Ok(Gathered { world, more })
+    }
+
+    /// The nearest to each vector and the others, all at once; and whether the first search could have found more.
+    async fn items(
+        &self,
+        serving: Option<&Serving>,
+        searches: &[(Option<Vec<f32>>, usize)],
+        wanted: &Wanted<'_>,
+    ) -> Result<(Vec<Item>, bool), RemoteError> {
+        let pushed = wanted.condition.as_ref().map(|condition| Pushdown::of(condition, &self.worlds.attributes));
+        let filter = match &pushed {
+            None => Some(Filter::all()),
+            Some(pushed) => pushed.filter.clone(),
+        };
+        let times = if pushed.is_some_and(|pushed| pushed.residue.is_some()) { OVERSAMPLE } else { 1 };
+        let search = |vector: &Option<Vec<f32>>, k: usize| {
+            let k = (k * times).min(MAX_NEAREST);
+            let asked = serving.zip(vector.as_ref()).zip(filter.clone()).filter(|_| k > 0);
+            let asked = asked.map(|((serving, vector), filter)| {
+                let dimension = serving.model.model().manifest().model.rank;
+                let format = VectorFormat { dimension, kind: self.client.config().index.vector_type };
+                let returned = Returned::Fields(vec![ROW.to_owned()]);
+                (serving.search.clone(), Nearest { vector: format.query(vector), k, filter, returned })
+            });
+            async move {
+                match asked {
+                    Some((search, nearest)) => search.nearest(&nearest).await.map(|rows| (rows.rows, k)),
+                    None => Ok((Vec::new(), usize::MAX)),
+                }
+            }
+        };
+        let found = futures::future::try_join_all(searches.iter().map(|(vector, k)| search(vector, *k)));
+        let others = read_items(&self.client, &self.worlds, ITEMS, &wanted.others);
+        let found = async { found.await.map_err(RemoteError::Redis) };
+        let (found, others) = futures::future::try_join(found, others).await?;
+        let more = found.first().is_some_and(|(rows, k)| rows.len() >= *k);
+        let mut there = HashSet::new();
+        let rows = found.iter().flat_map(|(rows, _)| rows);
+        let near = rows.filter_map(|row| item(&self.worlds, &row.id, row.field(ROW)?));
+        let mut items: Vec<Item> = near.filter(|item| there.insert(item.id.clone())).collect();
+        items.extend(others.into_iter().flatten().filter(|item| there.insert(item.id.clone())));
+        Ok((items, more))
+    }
+}
+
+/// What an answer lacks that Redis did not help with.
+pub fn degraded_by(error: &RedisError) -> String {
+    format!("redis:{}", error.kind())
+}
