@@ -243,6 +243,10 @@ impl Translator<'_> {
     }
 
     fn one_of(&mut self, operand: &Ast, list: &InList, truth: bool) -> Bound {
+        // Nothing is in an empty list, not even NULL.
+        if list.values().is_empty() && !list.has_null() {
+            return if truth { Bound::NOTHING } else { Bound::EVERYTHING };
+        }
         // With a NULL in the list, a value that is not found is not false but NULL.
         if !truth && list.has_null() {
             return if self.attribute(operand).is_some() { Bound::NOTHING } else { Bound::UNKNOWN };
@@ -356,5 +360,22 @@ mod tests {
     #[test]
     fn what_the_index_knows_is_pushed_down() {
         is("available AND category = 'a'", "@available:{1} @category:{$p0}", &["a"], "");
+        is("category <> 'a'", "(-@category:{$p0} -ismissing(@category))", &["a"], "");
+        is("category IN ('a', ' b')", "@category:{$p0|$p1}", &["\x1e20b", "a"], "");
+        is("price BETWEEN 1 AND 2.5", "@price:[1 2.5]", &[], "");
+        is("NOT (price < 5)", "@price:[5 inf]", &[], "");
+        is("released > '1970-01-02'", "@released:[(86400000000 inf]", &[], "");
+        is("'x' = ANY(genres) OR category IS NULL", "(@genres:{$p0} | ismissing(@category))", &["x"], "");
+    }
+
+    #[test]
+    fn what_it_does_not_know_is_left_over_and_the_rest_is_pushed_down_all_the_same() {
+        is("available AND title = 'a'", "@available:{1}", &[], "title = 'a'");
+        is("title = 'a' OR available", "*", &[], "title = 'a' OR available");
+        // One branch narrows the search, though the whole has to be checked.
+        let either = "(available AND title = 'a') OR price > 5";
+        is(either, "((@available:{1}) | @price:[(5 inf])", &[], "(available AND title = 'a') OR price > 5");
+        is("category = 'a' AND FALSE", "nothing", &[], "");
+        is("price = NULL", "nothing", &[], "");
     }
 }

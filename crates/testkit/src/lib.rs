@@ -12,4 +12,4 @@ pub use client::{Answer, Client};
 pub use generate::Interactions;
 pub use process::ServerProcess;
 pub use project::Project;
-pub use redis::RedisServer;
+pub use redis::{RedisCluster, RedisServer};

@@ -16,7 +16,8 @@ pub struct RedisServer {
     child: Child,
     port: u16,
     arguments: Vec<String>,
-    folder: TempDir,
+    /// Its files; deleted when it is dropped.
+    _folder: TempDir,
 }
 
 /// What a test needs beside a Rust toolchain.
@@ -46,19 +47,41 @@ impl RedisServer {
     /// # Panics
     /// As [`RedisServer::start`].
     pub fn start_bare(arguments: &[&str]) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::launch(|port, folder| {
+            let own = ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder];
+            own.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect()
+        })
+    }
+
+    /// A sentinel that watches over `master` by this name, and is alone in deciding.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    pub fn sentinel(master: &Self, name: &str) -> Self {
+        Self::launch(|port, folder| {
+            let file = format!("{folder}/sentinel.conf");
+            let settings = format!(
+                "port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {name} 127.0.0.1 {} 1\nsentinel down-after-milliseconds {name} 500\n\
+                 sentinel failover-timeout {name} 2000\n",
+                master.port
+            );
+            std::fs::write(&file, settings).expect("a file of settings");
+            vec![file, "--sentinel".to_owned()]
+        })
+    }
+
+    fn launch(arguments: impl Fn(u16, &str) -> Vec<String>) -> Self {
         // Between our finding a free port and Redis's taking it, another test may have it.
         for _ in 0..5 {
-            let address = free_address();
-            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+            let port = free_port();
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let child = spawn(port, &arguments, &folder);
-            let mut server = Self { child, port, arguments: arguments.clone(), folder };
+            let arguments = arguments(port, folder.path().to_str().expect("a path in UTF-8"));
+            let mut server = Self { child: spawn(&arguments), port, arguments, _folder: folder };
             if server.answers() {
                 return server;
             }
         }
-        panic!("redis-server does not start with {arguments:?}; what it says: redis-server --port 7777 …");
+        panic!("redis-server does not start; its arguments: {:?}", arguments(7777, "/tmp"));
     }
 
     /// Its port on 127.0.0.1.
@@ -106,7 +129,7 @@ impl RedisServer {
     /// # Panics
     /// If it does not answer within 20 seconds.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, &self.arguments, &self.folder);
+        self.child = spawn(&self.arguments);
         assert!(self.answers(), "redis-server does not start again");
     }
 
@@ -156,15 +179,63 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, arguments: &[String], folder: &TempDir) -> Child {
-    let log = std::fs::File::create(folder.path().join("log")).expect("a log file");
+fn spawn(arguments: &[String]) -> Child {
     Command::new(provisioned("TASTEMAKER_REDIS_SERVER"))
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
-        .arg(folder.path())
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(log)
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server starts")
+}
+
+fn free_port() -> u16 {
+    free_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port")
+}
+
+/// A cluster of masters, each with an equal part of the slots.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Of so many nodes with the search module; waits until all agree.
+    ///
+    /// # Panics
+    /// If they do not within 30 seconds.
+    pub fn start(count: u16) -> Self {
+        const SLOTS: u16 = 16_384;
+        let nodes: Vec<RedisServer> = (0..count)
+            .map(|_| {
+                let bus = free_port().to_string();
+                RedisServer::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "5000"])
+            })
+            .collect();
+        for (node, part) in nodes.iter().zip(0..) {
+            let (first, next) = (SLOTS / count * part, if part + 1 == count { SLOTS } else { SLOTS / count * (part + 1) });
+            node.raw(&format!("CLUSTER ADDSLOTSRANGE {first} {}", next - 1));
+            node.raw("CONFIG SET cluster-announce-ip 127.0.0.1");
+        }
+        for node in &nodes[1..] {
+            let bus = node.raw("CONFIG GET cluster-port");
+            let bus = bus.split("\r\n").nth(4).expect("the port of the bus");
+            nodes[0].raw(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", node.port));
+        }
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let agreed = |node: &RedisServer| {
+            let info = node.raw("CLUSTER INFO");
+            info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{count}"))
+        };
+        while !nodes.iter().all(agreed) {
+            assert!(Instant::now() < deadline, "the nodes do not become a cluster");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { nodes }
+    }
+
+    /// Its nodes.
+    pub fn nodes(&self) -> &[RedisServer] {
+        &self.nodes
+    }
 }

@@ -25,6 +25,7 @@ use crate::{Layout, RedisError};
 use breaker::Breaker;
 use budget::RetryBudget;
 use slot::{Connector, Slot};
+use topology::Request;
 
 /// What a command is called in metrics and messages, and how it may be treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,10 +86,8 @@ const MAX_ATTEMPTS: u32 = 3;
 /// Before the first retry; doubled for the next.
 const BACKOFF: Duration = Duration::from_millis(2);
 
-enum Request<'r> {
-    Command(&'r Cmd),
-    Pipeline(&'r Pipeline),
-}
+/// An answer from each node, or to each command.
+type Answers = Vec<Result<Value, RedisError>>;
 
 impl Client {
     /// For the Redis at `url` (`storage.online`). Nothing is connected yet: that happens with the first command, or by [`Client::warm`].
@@ -166,11 +165,17 @@ impl Client {
     /// # Errors
     /// [`RedisError`].
     pub async fn call(&self, operation: Operation, command: &Cmd) -> Result<Value, RedisError> {
-        let values = self.request(operation, &Request::Command(command)).await?;
-        match values.into_iter().next() {
-            Some(value) => Ok(value),
-            None => Err(RedisError::answer(operation.name, "an answer", &Value::Nil)),
-        }
+        let answers = self.request(operation, Request::Command(command)).await?;
+        answers.into_iter().next().unwrap_or_else(|| Err(RedisError::answer(operation.name, "an answer", &Value::Nil)))
+    }
+
+    /// Sends one command to every node that has keys: of a cluster its masters, else the one server. Of the search module's indexes, each
+    /// node has a part.
+    ///
+    /// # Errors
+    /// That of the first node that failed.
+    pub async fn call_everywhere(&self, operation: Operation, command: &Cmd) -> Result<Vec<Value>, RedisError> {
+        self.request(operation, Request::Everywhere(command)).await?.into_iter().collect()
     }
 
     /// Sends many commands at once and returns the answer to each, in order. They are no transaction.
@@ -185,14 +190,14 @@ impl Client {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        let values = self.request(operation, &Request::Pipeline(pipeline)).await?;
-        if values.len() != pipeline.len() {
-            return Err(RedisError::answer(operation.name, "an answer to each command", &Value::Array(values)));
+        let answers = self.request(operation, Request::Pipeline(pipeline)).await?;
+        if answers.len() != pipeline.len() {
+            return Err(RedisError::answer(operation.name, "an answer to each command", &Value::Nil));
         }
-        Ok(values.into_iter().map(|value| checked(value, operation.name)).collect())
+        Ok(answers)
     }
 
-    async fn request(&self, operation: Operation, request: &Request<'_>) -> Result<Vec<Value>, RedisError> {
+    async fn request(&self, operation: Operation, request: Request<'_>) -> Result<Answers, RedisError> {
         let inner = &self.inner;
         if inner.breaker.state() != BreakerState::Closed {
             let error = RedisError::BreakerOpen { operation: operation.name };
@@ -208,16 +213,16 @@ impl Client {
     async fn attempts(
         &self,
         operation: Operation,
-        request: &Request<'_>,
+        request: Request<'_>,
         started: Instant,
-    ) -> Result<Vec<Value>, RedisError> {
+    ) -> Result<Answers, RedisError> {
         let limit = self.deadline(operation);
         let deadline = started + limit;
         let mut attempt = 1;
         loop {
             let error = match timeout_at(deadline, self.inner.attempt(operation.name, request)).await {
                 Err(_) => return Err(RedisError::Timeout { operation: operation.name, after: limit }),
-                Ok(Ok(values)) => return Ok(values),
+                Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(error)) => error,
             };
             let backoff = BACKOFF * 2_u32.pow(attempt - 1);
@@ -249,7 +254,7 @@ impl Client {
                 let ping = redis::cmd("PING");
                 // A new connection may be needed first.
                 let limit = inner.connector.timeout + inner.config.command_timeout.to_duration();
-                let answer = timeout_at(Instant::now() + limit, inner.attempt("ping", &Request::Command(&ping))).await;
+                let answer = timeout_at(Instant::now() + limit, inner.attempt("ping", Request::Command(&ping))).await;
                 match answer {
                     Ok(Ok(_)) => return inner.turn(BreakerState::HalfOpen, BreakerState::Closed),
                     Ok(Err(error)) if !error.is_silence() => {
@@ -266,22 +271,31 @@ impl Client {
 }
 
 impl Inner {
-    async fn attempt(&self, operation: &'static str, request: &Request<'_>) -> Result<Vec<Value>, RedisError> {
+    async fn attempt(&self, operation: &'static str, request: Request<'_>) -> Result<Answers, RedisError> {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
         let slot = &self.slots[index];
         let shared = slot.get(&self.connector).await?;
         let mut connection = shared.as_ref().clone();
-        let result = match request {
-            Request::Command(command) => connection.command(command).await.map(|value| vec![value]),
-            Request::Pipeline(pipeline) => connection.pipeline(pipeline).await,
-        };
-        let result = match result {
-            Err(error) => Err(RedisError::of(&error, operation, &self.connector.server)),
-            // Of a pipeline, the caller sees to the errors of single commands.
-            Ok(values) if matches!(request, Request::Command(_)) => {
-                values.into_iter().map(|value| checked(value, operation)).collect()
+        let failure = |error: &redis::RedisError| RedisError::of(error, operation, &self.connector.server);
+        let result = match connection.send(request).await {
+            Err(error) => Err(failure(&error)),
+            Ok(answers) => {
+                let answers = answers.into_iter().map(|answer| match answer {
+                    Ok(Value::ServerError(error)) => Err(RedisError::of_server(&error, operation)),
+                    Ok(value) => Ok(value),
+                    Err(error) => Err(failure(&error)),
+                });
+                match request {
+                    // The caller sees to the errors of single commands, unless it was no answer at all.
+                    Request::Pipeline(_) => answers
+                        .map(|answer| match answer {
+                            Err(error) if error.is_silence() => Err(error),
+                            answer => Ok(answer),
+                        })
+                        .collect(),
+                    _ => answers.map(|answer| answer.map(Ok)).collect(),
+                }
             }
-            Ok(values) => Ok(values),
         };
         if result.as_ref().is_err_and(RedisError::wants_reconnect) {
             slot.discard(&shared);
@@ -297,13 +311,6 @@ impl Inner {
         if self.breaker.change(from, to) {
             self.observer.breaker(to);
         }
-    }
-}
-
-fn checked(value: Value, operation: &'static str) -> Result<Value, RedisError> {
-    match value {
-        Value::ServerError(error) => Err(RedisError::of_server(&error, operation)),
-        value => Ok(value),
     }
 }
 

@@ -5,7 +5,7 @@ use redis::{Cmd, Pipeline, ToRedisArgs, Value};
 use super::{Client, Operation};
 use crate::RedisError;
 
-/// A Lua script of one key.
+/// A Lua script.
 #[derive(Debug)]
 pub struct Script {
     code: &'static str,
@@ -22,6 +22,16 @@ impl Script {
     pub fn run(&self, key: impl ToRedisArgs) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.hash).arg(1).arg(key);
+        command
+    }
+
+    /// A run of it on many keys, which in a cluster must be in one slot; arguments can be added.
+    pub fn run_on(&self, keys: impl ExactSizeIterator<Item = impl ToRedisArgs>) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.hash).arg(keys.len());
+        for key in keys {
+            command.arg(key);
+        }
         command
     }
 }

@@ -1,8 +1,9 @@
 //! What there is to connect to: one server, the master that sentinels name, or a cluster; and the settings of a connection.
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
@@ -186,25 +187,48 @@ impl Topology {
     }
 }
 
-impl Connection {
-    pub(crate) async fn command(&mut self, command: &Cmd) -> RedisResult<Value> {
-        match self {
-            Self::Single(connection) => connection.send_packed_command(command).await,
-            Self::Cluster(connection) => redis::aio::ConnectionLike::req_packed_command(connection, command).await,
-        }
-    }
+/// What is sent at once.
+#[derive(Clone, Copy)]
+pub(crate) enum Request<'r> {
+    /// To the node that has its key.
+    Command(&'r Cmd),
+    /// To every node that has keys.
+    Everywhere(&'r Cmd),
+    /// Each command to the node that has its key.
+    Pipeline(&'r Pipeline),
+}
 
-    /// One answer for each command, errors of single ones among them.
-    pub(crate) async fn pipeline(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
-        match self {
-            Self::Single(connection) => connection.send_packed_commands(pipeline, 0, pipeline.len()).await,
+/// What went wrong with one command, beside the others.
+pub(crate) type Answer = RedisResult<Value>;
+
+impl Connection {
+    /// One answer from each node that is asked, or to each command of a pipeline, in order.
+    pub(crate) async fn send(&mut self, request: Request<'_>) -> RedisResult<Vec<Answer>> {
+        match (self, request) {
+            (Self::Single(connection), Request::Command(command) | Request::Everywhere(command)) => {
+                Ok(vec![connection.send_packed_command(command).await])
+            }
+            (Self::Single(connection), Request::Pipeline(pipeline)) => {
+                let values = connection.send_packed_commands(pipeline, 0, pipeline.len()).await?;
+                Ok(values.into_iter().map(Ok).collect())
+            }
+            (Self::Cluster(connection), Request::Command(command)) => {
+                Ok(vec![connection.req_packed_command(command).await])
+            }
+            (Self::Cluster(connection), Request::Everywhere(command)) => {
+                let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                Ok(match connection.route_command(command.clone(), masters).await? {
+                    Value::Map(nodes) => nodes.into_iter().map(|(_, value)| Ok(value)).collect(),
+                    one => vec![Ok(one)],
+                })
+            }
             // Keys of one pipeline live on many nodes: each command finds its own way, all at once.
-            Self::Cluster(connection) => {
+            (Self::Cluster(connection), Request::Pipeline(pipeline)) => {
                 let commands = pipeline.cmd_iter().map(|command| {
                     let mut connection = connection.clone();
-                    async move { redis::aio::ConnectionLike::req_packed_command(&mut connection, command).await }
+                    async move { connection.req_packed_command(command).await }
                 });
-                futures::future::try_join_all(commands).await
+                Ok(futures::future::join_all(commands).await)
             }
         }
     }

@@ -127,6 +127,20 @@ pub struct IndexInfo {
 }
 
 impl IndexInfo {
+    /// Together with the part of another node.
+    fn with(self, part: Self) -> Self {
+        Self {
+            name: self.name,
+            documents: self.documents + part.documents,
+            failures: self.failures + part.failures,
+            last_failure: if self.last_failure.is_empty() { part.last_failure } else { self.last_failure },
+            indexing: self.indexing || part.indexing,
+            indexed: self.indexed.min(part.indexed),
+            vector_bytes: self.vector_bytes + part.vector_bytes,
+            other_bytes: self.other_bytes + part.other_bytes,
+        }
+    }
+
     fn read(answer: Value) -> Result<Self, RedisError> {
         let unreadable = RedisError::answer(INFO.name(), "numbers of an index", &answer);
         let mut info = Self { indexed: 1.0, ..Self::default() };
@@ -168,7 +182,7 @@ impl Client {
     /// [`RedisError`].
     pub async fn create_index(&self, schema: &IndexSchema<'_>) -> Result<(), RedisError> {
         let command = schema.command(&self.layout().index(schema.generation), self.layout().item_prefix());
-        match self.call(CREATE, &command).await {
+        match self.call_everywhere(CREATE, &command).await {
             Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("already exists") => Ok(()),
             result => result.map(|_| ()),
         }
@@ -179,8 +193,9 @@ impl Client {
     /// # Errors
     /// [`RedisError::NoIndex`] if there is none.
     pub async fn index_info(&self, name: &str) -> Result<IndexInfo, RedisError> {
-        let answer = self.call(INFO, redis::cmd("FT.INFO").arg(name)).await;
-        IndexInfo::read(answer.map_err(|error| named(error, name))?)
+        let answers = self.call_everywhere(INFO, redis::cmd("FT.INFO").arg(name)).await;
+        let parts = answers.map_err(|error| named(error, name))?.into_iter().map(IndexInfo::read);
+        parts.reduce(|all, part| Ok(all?.with(part?))).unwrap_or_else(|| Ok(IndexInfo::default()))
     }
 
     /// The names of all indexes of this Redis, also of other projects.
@@ -199,7 +214,7 @@ impl Client {
     /// [`RedisError::NoIndex`] if the generation has no index.
     pub async fn point_alias(&self, generation: &str) -> Result<(), RedisError> {
         let index = self.layout().index(generation);
-        let answer = self.call(ALIAS, redis::cmd("FT.ALIASUPDATE").arg(self.layout().alias()).arg(&index)).await;
+        let answer = self.call_everywhere(ALIAS, redis::cmd("FT.ALIASUPDATE").arg(self.layout().alias()).arg(&index)).await;
         answer.map(|_| ()).map_err(|error| named(error, &index))
     }
 
@@ -208,7 +223,7 @@ impl Client {
     /// # Errors
     /// [`RedisError`].
     pub async fn remove_alias(&self) -> Result<(), RedisError> {
-        match self.call(ALIAS, redis::cmd("FT.ALIASDEL").arg(self.layout().alias())).await {
+        match self.call_everywhere(ALIAS, redis::cmd("FT.ALIASDEL").arg(self.layout().alias())).await {
             Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("does not exist") => Ok(()),
             Err(RedisError::NoIndex { .. }) => Ok(()),
             result => result.map(|_| ()),
@@ -232,7 +247,7 @@ impl Client {
     /// # Errors
     /// [`RedisError`].
     pub async fn drop_index(&self, generation: &str) -> Result<(), RedisError> {
-        match self.call(DROP, redis::cmd("FT.DROPINDEX").arg(self.layout().index(generation))).await {
+        match self.call_everywhere(DROP, redis::cmd("FT.DROPINDEX").arg(self.layout().index(generation))).await {
             Err(RedisError::NoIndex { .. }) => Ok(()),
             result => result.map(|_| ()),
         }

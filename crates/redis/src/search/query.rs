@@ -185,14 +185,26 @@ impl Query {
 }
 
 impl Client {
-    /// Rows of items.
+    /// Rows of items. Each node of a cluster is asked for the best that it has.
     ///
     /// # Errors
     /// [`RedisError`].
     pub async fn search(&self, operation: Operation, query: &Query) -> Result<Rows, RedisError> {
-        let answer = self.call(operation, &query.command()).await;
-        let answer = answer.map_err(|error| named(error, &query.index))?;
-        Rows::read(answer, operation.name(), |key| Layout::item_id(self.layout(), key).map(str::to_owned))
+        let answers = if self.is_cluster() {
+            let all = Query { offset: 0, limit: query.offset.saturating_add(query.limit), ..query.clone() };
+            self.call_everywhere(operation, &all.command()).await
+        } else {
+            self.call(operation, &query.command()).await.map(|answer| vec![answer])
+        };
+        let answers = answers.map_err(|error| named(error, &query.index))?.into_iter();
+        let read = |answer| {
+            Rows::read(answer, operation.name(), |key| Layout::item_id(self.layout(), key).map(str::to_owned))
+        };
+        let mut parts = answers.map(read).collect::<Result<Vec<Rows>, RedisError>>()?;
+        match parts.len() {
+            1 => Ok(parts.remove(0)),
+            _ => Ok(Rows::merged(parts, query.offset, query.limit)),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rows of an `FT.SEARCH`, from either protocol.
 
+use std::collections::HashSet;
+
 use redis::Value;
 
 use super::query::DISTANCE;
@@ -93,6 +95,24 @@ impl Rows {
         Some(found)
     }
 
+    /// The rows of many nodes as if one had them all: the nearest first, rows without distance by id. A module that itself asked every node gave the
+    /// same rows many times over; they are there once.
+    pub(crate) fn merged(parts: Vec<Self>, offset: usize, limit: usize) -> Self {
+        let mut all = Self::default();
+        for part in parts {
+            all.total += part.total;
+            all.partial |= part.partial;
+            all.rows.extend(part.rows);
+        }
+        let before = all.rows.len();
+        let mut seen = HashSet::with_capacity(before);
+        all.rows.retain(|row| seen.insert(row.id.clone()));
+        let distance = |row: &Row| row.distance.unwrap_or(f32::INFINITY);
+        all.rows.sort_by(|a, b| distance(a).total_cmp(&distance(b)).then_with(|| a.id.cmp(&b.id)));
+        all.rows = all.rows.into_iter().skip(offset).take(limit).collect();
+        all
+    }
+
     fn push(&mut self, id: Option<String>, content: Option<Value>) -> Option<()> {
         let (Some(id), false) = (id, matches!(content, Some(Value::Nil))) else { return Some(()) };
         let mut row = Row { id, distance: None, fields: Vec::new() };
@@ -139,6 +159,15 @@ mod tests {
         let expected = Rows { total: 7, rows: vec![row], partial: false };
         assert_eq!(read(resp2).unwrap(), expected);
         assert_eq!(read(resp3).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_rows_of_many_nodes_are_those_of_one() {
+        let row = |id: &str, distance| Row { id: id.to_owned(), distance: Some(distance), fields: vec![] };
+        let part = |rows: Vec<Row>| Rows { total: rows.len() as u64, rows, partial: false };
+        let parts = vec![part(vec![row("c", 0.3), row("d", 0.5)]), part(vec![row("a", 0.1), row("b", 0.3)])];
+        let merged = Rows::merged(parts, 1, 2);
+        assert_eq!((merged.total, merged.rows), (4, vec![row("b", 0.3), row("c", 0.3)]));
     }
 
     #[test]

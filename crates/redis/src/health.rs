@@ -1,0 +1,137 @@
+//! How Redis is, as numbers: for metrics and alerts.
+
+use std::collections::HashMap;
+
+use crate::RedisError;
+use crate::client::{Client, Operation};
+use crate::reply::text;
+use crate::search::IndexInfo;
+
+const HEALTH: Operation = Operation::repeatable("health");
+
+/// What `INFO` says of the server. Numbers that only grow are since its start.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ServerHealth {
+    /// Of Redis.
+    pub version: String,
+    /// `master` or `slave`.
+    pub role: String,
+    /// Whether it is still reading its data from disk.
+    pub loading: bool,
+    /// Seconds since its start.
+    pub uptime_seconds: u64,
+    /// Connections.
+    pub clients: u64,
+    /// Memory in use, in bytes.
+    pub used_memory: u64,
+    /// The most it may use, in bytes; 0: whatever there is.
+    pub maxmemory: u64,
+    /// `noeviction` is what state needs; everything else loses users' features when memory is short.
+    pub maxmemory_policy: String,
+    /// Memory that the system gave it by memory in use.
+    pub fragmentation: f64,
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Keys thrown out for want of memory.
+    pub evicted_keys: u64,
+    /// Keys whose time was over.
+    pub expired_keys: u64,
+    /// Connections refused for being too many.
+    pub rejected_connections: u64,
+    /// Commands.
+    pub commands: u64,
+}
+
+impl ServerHealth {
+    /// Reads the answer to `INFO`: lines of `name:value` under headings.
+    fn read(info: &str) -> Self {
+        let values: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
+        let word = |name: &str| values.get(name).copied().unwrap_or_default().to_owned();
+        let number = |name: &str| values.get(name).and_then(|value| value.parse().ok()).unwrap_or(0);
+        let ratio = |name: &str| values.get(name).and_then(|value| value.parse().ok()).unwrap_or(0.0);
+        Self {
+            version: word("redis_version"),
+            role: word("role"),
+            loading: number("loading") != 0,
+            uptime_seconds: number("uptime_in_seconds"),
+            clients: number("connected_clients"),
+            used_memory: number("used_memory"),
+            maxmemory: number("maxmemory"),
+            maxmemory_policy: word("maxmemory_policy"),
+            fragmentation: ratio("mem_fragmentation_ratio"),
+            hits: number("keyspace_hits"),
+            misses: number("keyspace_misses"),
+            evicted_keys: number("evicted_keys"),
+            expired_keys: number("expired_keys"),
+            rejected_connections: number("rejected_connections"),
+            commands: number("total_commands_processed"),
+        }
+    }
+
+    /// The share of reads that found their key; none before the first read.
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let reads = self.hits + self.misses;
+        (reads > 0).then(|| self.hits as f64 / reads as f64)
+    }
+
+    /// The share of the memory that it may use; none if there is no limit.
+    pub fn memory_ratio(&self) -> Option<f64> {
+        (self.maxmemory > 0).then(|| self.used_memory as f64 / self.maxmemory as f64)
+    }
+
+    /// Whether it may throw out keys to make room: users' features are state, and not to be thrown out.
+    pub fn may_evict_state(&self) -> bool {
+        self.maxmemory > 0 && self.maxmemory_policy.starts_with("allkeys")
+    }
+}
+
+/// The server and the index that serves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// The server; of a cluster, the node that was asked.
+    pub server: ServerHealth,
+    /// The index that the alias names; none before the first generation.
+    pub index: Option<IndexInfo>,
+}
+
+impl Client {
+    /// Asks how Redis is.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn health(&self) -> Result<Health, RedisError> {
+        let answer = self.call(HEALTH, &redis::cmd("INFO")).await?;
+        let unreadable = RedisError::answer(HEALTH.name(), "lines of text", &answer);
+        let server = match answer {
+            // A cluster answers node by node.
+            redis::Value::Map(nodes) => nodes.into_iter().next().and_then(|(_, info)| text(info)),
+            info => text(info),
+        };
+        let server = ServerHealth::read(&server.ok_or(unreadable)?);
+        let index = match self.index_info(&self.layout().alias()).await {
+            Ok(info) => Some(info),
+            Err(RedisError::NoIndex { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Health { server, index })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_is_read_as_redis_writes_it() {
+        let health = ServerHealth::read(
+            "# Server\r\nredis_version:8.2.3\r\nuptime_in_seconds:7\r\n# Memory\r\nused_memory:50\r\nmaxmemory:200\r\n\
+             maxmemory_policy:allkeys-lru\r\nmem_fragmentation_ratio:1.5\r\n# Stats\r\nkeyspace_hits:3\r\nkeyspace_misses:1\r\n",
+        );
+        assert_eq!((health.version.as_str(), health.uptime_seconds, health.fragmentation), ("8.2.3", 7, 1.5));
+        assert_eq!((health.hit_ratio(), health.memory_ratio()), (Some(0.75), Some(0.25)));
+        assert!(health.may_evict_state());
+        assert_eq!(ServerHealth::read("").hit_ratio(), None);
+    }
+}

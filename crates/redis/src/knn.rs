@@ -1,0 +1,199 @@
+//! The k nearest items that pass a filter. The search module can compare every item that passes, or walk its graph until enough of what it
+//! meets passes; which is faster depends on how many pass, and its own guess is at times several times slower than the other way. So how
+//! many pass is counted, now and then and in the background, and the way chosen by that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::RedisError;
+use crate::client::{Client, Operation};
+use crate::search::{Filter, HybridPolicy, Knn, Query, Returned, Row, Rows};
+
+const SEARCH: Operation = Operation::repeatable("search");
+const COUNT: Operation = Operation::repeatable("count");
+
+/// How long a count is believed.
+const COUNT_TTL: Duration = Duration::from_secs(30);
+/// The module counts for at most so long; what it has not counted by then is many.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(10);
+/// Filters whose counts are remembered.
+const MAX_COUNTS: usize = 1_024;
+/// The most searches for one answer, each for twice as many as the one before.
+const MAX_ROUNDS: u32 = 5;
+
+/// What visiting a node of the graph costs, in comparisons of a vector whose item is known to pass.
+const GRAPH_STEP: f64 = 5.0;
+
+/// How many items there are and how many of them pass a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selectivity {
+    /// All that are indexed.
+    pub documents: u64,
+    /// Those that pass; at least so many if [`Selectivity::at_least`].
+    pub passing: u64,
+    /// Whether counting took too long, so that there are more.
+    pub at_least: bool,
+}
+
+impl Selectivity {
+    /// The faster way to the `k` nearest. Comparing all that pass takes N·s comparisons, N being the items and s the share that passes. The
+    /// graph is left after about k/s steps. So all are compared where s² < (cost of a step)·k/N.
+    pub fn policy(self, k: usize) -> HybridPolicy {
+        if self.at_least {
+            return HybridPolicy::Batches;
+        }
+        let share = self.passing as f64 / self.documents.max(1) as f64;
+        let graph = GRAPH_STEP * k as f64 / share.max(f64::MIN_POSITIVE);
+        if (self.passing as f64) < graph { HybridPolicy::AdhocBruteForce } else { HybridPolicy::Batches }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    selectivity: Option<Selectivity>,
+    until: Instant,
+}
+
+/// What is searched for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nearest {
+    /// The query vector, encoded by [`crate::VectorFormat::query`].
+    pub vector: Vec<u8>,
+    /// How many.
+    pub k: usize,
+    /// Among which.
+    pub filter: Filter,
+    /// With which fields.
+    pub returned: Returned,
+}
+
+/// Searches one index or alias, and remembers how selective its filters are. Clones share what is remembered.
+#[derive(Clone)]
+pub struct KnnSearch {
+    client: Client,
+    index: String,
+    graph: bool,
+    counts: Arc<Mutex<HashMap<Filter, Counted>>>,
+}
+
+impl KnnSearch {
+    /// In the index or alias of this name.
+    pub fn new(client: Client, index: impl Into<String>) -> Self {
+        let graph = client.config().index.kind == tastemaker_config::RedisIndexKind::Hnsw;
+        Self { client, index: index.into(), graph, counts: Arc::default() }
+    }
+
+    /// The nearest items, at most `nearest.k` of them, the nearest first. What the module has found when the time is over is what there is.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn nearest(&self, nearest: &Nearest) -> Result<Rows, RedisError> {
+        self.search(nearest, nearest.k).await
+    }
+
+    /// The nearest items for which `keep` holds too, for conditions that the index cannot check: when too few of what was found are kept,
+    /// twice as many are searched for.
+    ///
+    /// # Errors
+    /// [`RedisError`], and what `keep` fails with.
+    pub async fn nearest_kept<E: From<RedisError>>(
+        &self,
+        nearest: &Nearest,
+        mut keep: impl FnMut(&[Row]) -> Result<Vec<bool>, E>,
+    ) -> Result<Rows, E> {
+        let mut k = nearest.k.saturating_mul(2);
+        for round in 1.. {
+            let mut found = self.search(nearest, k).await?;
+            let all = found.rows.len() < k || found.partial;
+            let kept = keep(&found.rows)?;
+            let mut kept = kept.into_iter();
+            found.rows.retain(|_| kept.next().unwrap_or(false));
+            if all || found.rows.len() >= nearest.k || round >= MAX_ROUNDS {
+                found.rows.truncate(nearest.k);
+                return Ok(found);
+            }
+            k = k.saturating_mul(2);
+        }
+        Ok(Rows::default())
+    }
+
+    async fn search(&self, nearest: &Nearest, k: usize) -> Result<Rows, RedisError> {
+        let policy = if nearest.filter.is_all() || !self.graph {
+            None
+        } else {
+            self.known(&nearest.filter).map(|selectivity| selectivity.policy(k))
+        };
+        let ef_runtime = self.graph.then(|| self.client.config().index.ef_runtime.max(k));
+        let knn = Knn { k, vector: nearest.vector.clone(), policy, ef_runtime };
+        let mut query = Query::nearest(&*self.index, nearest.filter.clone(), knn, nearest.returned.clone());
+        query.timeout = Some(self.client.deadline(SEARCH));
+        self.client.search(SEARCH, &query).await
+    }
+
+    /// What is remembered of a filter. If that is nothing, or old, it is counted in the background.
+    fn known(&self, filter: &Filter) -> Option<Selectivity> {
+        let now = Instant::now();
+        let mut counts = self.counts.lock();
+        let known = counts.get(filter).copied();
+        match known {
+            Some(counted) if counted.until > now => return counted.selectivity,
+            _ if counts.len() >= MAX_COUNTS && known.is_none() => {
+                counts.retain(|_, counted| counted.until > now);
+                if counts.len() >= MAX_COUNTS {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+        // Nobody else counts it in the meantime, and after a failure not at once again.
+        let selectivity = known.and_then(|counted| counted.selectivity);
+        counts.insert(filter.clone(), Counted { selectivity, until: now + COUNT_TTL / 10 });
+        drop(counts);
+        let (search, filter) = (self.clone(), filter.clone());
+        tokio::spawn(async move {
+            if let Err(error) = search.count(&filter).await {
+                tracing::debug!(%error, "the items that pass a filter were not counted");
+            }
+        });
+        selectivity
+    }
+
+    /// Counts what passes a filter, and remembers it.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn count(&self, filter: &Filter) -> Result<Selectivity, RedisError> {
+        let mut query = Query::count(&*self.index, filter.clone());
+        query.timeout = Some(COUNT_TIMEOUT);
+        let documents = self.client.index_info(&self.index).await?.documents;
+        let selectivity = match self.client.search(COUNT, &query).await {
+            Ok(rows) => Selectivity { documents, passing: rows.total, at_least: rows.partial },
+            // A server that is told to fail when the time is over.
+            Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("timeout") => {
+                Selectivity { documents, passing: documents, at_least: true }
+            }
+            Err(error) => return Err(error),
+        };
+        let until = Instant::now() + COUNT_TTL;
+        self.counts.lock().insert(filter.clone(), Counted { selectivity: Some(selectivity), until });
+        Ok(selectivity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_are_compared_one_by_one_and_many_by_the_graph() {
+        let policy = |passing| Selectivity { documents: 100_000, passing, at_least: false }.policy(100);
+        assert_eq!(policy(0), HybridPolicy::AdhocBruteForce);
+        assert_eq!(policy(3_000), HybridPolicy::AdhocBruteForce);
+        assert_eq!(policy(50_000), HybridPolicy::Batches);
+        let uncounted = Selectivity { documents: 100_000, passing: 10, at_least: true };
+        assert_eq!(uncounted.policy(100), HybridPolicy::Batches);
+    }
+}

@@ -1,0 +1,71 @@
+//! Which generation serves, and the removal of one that does no longer.
+
+use std::time::Duration;
+
+use redis::Pipeline;
+
+use super::{Progress, Publisher, Step};
+use crate::RedisError;
+use crate::client::Operation;
+use crate::layout::{embedding_field, meta};
+
+const META: Operation = Operation::repeatable("publish_meta");
+const CLEANUP: Operation = Operation::repeatable("cleanup").bulk();
+
+/// Fields removed at once: every index reads the whole hash again when a field goes, so that this is a load for those who serve.
+const FIELDS_AT_ONCE: usize = 64;
+
+impl Publisher {
+    /// Has searches go to this generation from now on. The one before stays as it is; to flip back is to do this for that one.
+    ///
+    /// # Errors
+    /// [`RedisError::NoIndex`] if it was not loaded.
+    pub async fn flip(&self) -> Result<(), RedisError> {
+        self.client.point_alias(&self.publication.generation).await?;
+        let key = self.client.layout().meta();
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("HSET").arg(&key).arg(meta::GENERATION).arg(&self.publication.generation);
+        pipeline.cmd("HDEL").arg(&key).arg(self.cursor(Step::Items)).arg(self.cursor(Step::Users));
+        for answer in self.client.pipeline(META, &pipeline).await? {
+            answer?;
+        }
+        Ok(())
+    }
+
+    /// Removes this generation's index and its vectors from the items `ids`. Half of the time is left to those who serve.
+    ///
+    /// # Errors
+    /// [`RedisError::Settings`] if it is the one that serves.
+    pub async fn remove<S: AsRef<str>>(
+        &self,
+        ids: impl IntoIterator<Item = S>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<(), RedisError> {
+        let generation = &self.publication.generation;
+        if self.client.serving_generation().await?.as_deref() == Some(generation) {
+            return Err(RedisError::Settings(format!("generation {generation} serves; flip to another first")));
+        }
+        self.client.drop_index(generation).await?;
+        let (field, mut ids, mut done) = (embedding_field(generation), ids.into_iter(), 0);
+        loop {
+            let mut pipeline = Pipeline::with_capacity(FIELDS_AT_ONCE);
+            for id in ids.by_ref().take(FIELDS_AT_ONCE) {
+                pipeline.cmd("HDEL").arg(self.client.layout().item(id.as_ref())).arg(&field);
+            }
+            if pipeline.is_empty() {
+                break;
+            }
+            let started = tokio::time::Instant::now();
+            for answer in self.client.pipeline(CLEANUP, &pipeline).await? {
+                answer?;
+            }
+            done += pipeline.len() as u64;
+            progress(Progress { step: Step::Cleanup, done });
+            tokio::time::sleep(started.elapsed().min(Duration::from_secs(1))).await;
+        }
+        let key = self.client.layout().meta();
+        let mut forget = redis::cmd("HDEL");
+        forget.arg(key).arg(self.cursor(Step::Items)).arg(self.cursor(Step::Users));
+        self.client.call(META, &forget).await.map(|_| ())
+    }
+}

@@ -1,0 +1,182 @@
+//! The same client before sentinels, before a cluster, and as a user with no more rights than it needs.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{client_of, patient};
+use tastemaker_config::{RedisConfig, RedisSentinelConfig, RedisTopology};
+use tastemaker_redis::publish::{Exact, Publication, Publisher};
+use tastemaker_redis::search::{Filter, Query, Returned};
+use tastemaker_redis::{
+    Client, ItemWrite, Items, KnnSearch, Nearest, Operation, RedisError, UserUpdate, UserWrite, Users, Written, cmd,
+};
+use tastemaker_testkit::{RedisCluster, RedisServer};
+use tastemaker_types::{AttributeSchema, AttributeType, Attributes, Position, Value, Window};
+
+const WRITE: Operation = Operation::repeatable("write");
+const ITEMS: usize = 200;
+
+fn schema() -> AttributeSchema {
+    AttributeSchema::new([("category".to_owned(), AttributeType::Tag)])
+}
+
+/// Everything that a project does with Redis, once.
+async fn everything_works(client: &Client) {
+    client.warm().await.unwrap();
+    let items = Items::new(client.clone(), schema());
+    let upsert = |number: usize, position: u64| ItemWrite::Upsert {
+        // Braces are what a cluster looks for in keys.
+        id: format!("i{{{}}}{number}", number % 3),
+        position: Position(position),
+        first_seen: None,
+        attributes: Attributes::from([("category".to_owned(), Value::Text(format!("c{}", number % 2)))]),
+        replace: true,
+        vectors: Vec::new(),
+    };
+    let writes: Vec<ItemWrite> = (0..ITEMS).map(|number| upsert(number, 5)).collect();
+    assert_eq!(items.write(WRITE, &writes).await.unwrap(), vec![Written::Now; ITEMS]);
+    assert_eq!(items.write(WRITE, &[upsert(0, 4), upsert(1, 5)]).await.unwrap(), [Written::Stale, Written::Before]);
+    let users = Users::new(client.clone(), AttributeSchema::default());
+    let update = UserUpdate { state: Some(b"state".to_vec()), ..UserUpdate::default() };
+    users.write(WRITE, &[UserWrite::Update { id: "u".to_owned(), position: Position(1), update }]).await.unwrap();
+    assert_eq!(users.read_states(&["u"]).await.unwrap(), [Some((Position(1), b"state".to_vec()))]);
+
+    let publication =
+        Publication { generation: "1".to_owned(), dimension: 2, max_norm: ITEMS as f32, attributes: schema() };
+    let publisher = Publisher::new(client.clone(), publication).unwrap();
+    let ids: Vec<String> = (0..ITEMS).map(|number| format!("i{{{}}}{number}", number % 3)).collect();
+    let factors: Vec<(String, [f32; 2])> =
+        ids.iter().enumerate().map(|(number, id)| (id.clone(), [number as f32, 1.0])).collect();
+    let mut exact = Exact::of([vec![1.0, 0.0], vec![-1.0, 0.5]]);
+    let loaded = publisher.load_items(factors.clone(), &mut exact, |_| {}).await.unwrap();
+    assert_eq!((loaded.written, loaded.absent), (ITEMS as u64, 0));
+    publisher.load_users([("u", [1.0, 0.0])], |_| {}).await.unwrap();
+    publisher.build_index(|_| {}).await.unwrap();
+    publisher.verify(loaded.written, &exact, 0.9).await.unwrap();
+    publisher.flip().await.unwrap();
+    assert_eq!(client.serving_generation().await.unwrap().as_deref(), Some("1"));
+
+    let search = KnnSearch::new(client.clone(), client.layout().alias());
+    let vector = publisher.format().query(&[1.0, 0.0]);
+    let nearest = Nearest { vector, k: 5, filter: Filter::all(), returned: Returned::Fields(vec!["category".to_owned()]) };
+    let found = search.nearest(&nearest).await.unwrap();
+    let expected: Vec<&str> = ids.iter().rev().take(5).map(String::as_str).collect();
+    assert_eq!(found.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), expected);
+    assert_eq!(found.rows[0].field("category"), Some(&b"c1"[..]));
+    let all = client.search(WRITE, &Query::count(client.layout().alias(), Filter::all())).await.unwrap();
+    assert_eq!(all.total, ITEMS as u64);
+    assert_eq!(search.count(&Filter::all()).await.unwrap().documents, ITEMS as u64);
+    assert_eq!(items.read(&[&ids[3], "nobody"]).await.unwrap()[1], None);
+    let health = client.health().await.unwrap();
+    assert_eq!(health.index.unwrap().documents, ITEMS as u64);
+    assert!(health.server.used_memory > 0 && health.server.version.starts_with(|c: char| c.is_ascii_digit()));
+    client.remove_alias().await.unwrap();
+    publisher.remove(&ids, |_| {}).await.unwrap();
+    items.write(WRITE, &[ItemWrite::Delete { id: ids[0].clone(), position: Position(9) }]).await.unwrap();
+    assert_eq!(items.read(&[&ids[0]]).await.unwrap(), [None]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_server_does_everything() {
+    let server = RedisServer::start(&[]);
+    everything_works(&client_of(&server, &patient())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_does_everything() {
+    let cluster = RedisCluster::start(3);
+    let nodes = cluster.nodes();
+    let config = RedisConfig {
+        topology: RedisTopology::Cluster,
+        nodes: vec![format!("127.0.0.1:{}", nodes[1].port())],
+        ..patient()
+    };
+    everything_works(&client_of(&nodes[0], &config)).await;
+    // Each node had a part of it.
+    assert!(nodes.iter().all(|node| node.raw("DBSIZE").trim_end() > ":10"), "keys are spread");
+}
+
+/// The line of docs/redis.md.
+fn acl_line() -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/redis.md")).unwrap();
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER tastemaker ")).unwrap();
+    line.replace("PASSWORD", "pass").replace("shop:", "t:")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_the_docs_name_are_enough_and_reach_no_other_keys() {
+    let server = RedisServer::start(&[]);
+    assert_eq!(server.raw(&acl_line()).trim_end(), "+OK");
+    let url = format!("redis://tastemaker:pass@127.0.0.1:{}", server.port());
+    let client = Client::open(&url, &patient(), Arc::new(())).unwrap();
+    everything_works(&client).await;
+    let other = client.call(WRITE, cmd("HGET").arg("other:item:1").arg("a")).await.unwrap_err();
+    assert_eq!(other.kind(), "no_permission");
+    for command in ["FLUSHALL", "KEYS", "CONFIG", "SHUTDOWN"] {
+        let mut command = cmd(command);
+        command.arg("x");
+        assert_eq!(client.call(WRITE, &command).await.unwrap_err().kind(), "no_permission");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_name_the_new_master_after_a_failover() {
+    let mut master = RedisServer::start(&[]);
+    let port = master.port().to_string();
+    let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &port]);
+    let sentinel = RedisServer::sentinel(&master, "shop");
+    let config = RedisConfig {
+        topology: RedisTopology::Sentinel,
+        sentinel: RedisSentinelConfig { master: "shop".to_owned(), ..RedisSentinelConfig::default() },
+        command_timeout: Window::from_millis(1_000),
+        ..patient()
+    };
+    let client = client_of(&sentinel, &config);
+    let set = |value: u32| {
+        let mut set = cmd("SET");
+        set.arg("t:a").arg(value);
+        set
+    };
+    let wait = async |what: &str, holds: &mut dyn FnMut() -> bool| {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < Duration::from_secs(30), "not within 30 seconds: {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    wait("the replica follows", &mut || replica.raw("INFO replication").contains("master_link_status:up")).await;
+    wait("the sentinel knows it", &mut || sentinel.raw("SENTINEL MASTER shop").contains("num-slaves\r\n$1\r\n1")).await;
+    client.call(WRITE, &set(1)).await.unwrap();
+    wait("it has the value", &mut || replica.raw("GET t:a").contains("1")).await;
+    master.kill();
+    let start = Instant::now();
+    let written = loop {
+        match client.call(WRITE, &set(2)).await {
+            Ok(_) => break start.elapsed(),
+            Err(error) => {
+                let passes = error.is_transient() || matches!(error, RedisError::ReadOnly { .. });
+                assert!(passes, "{error}");
+                assert!(start.elapsed() < Duration::from_secs(30), "no new master: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    };
+    assert!(replica.raw("GET t:a").contains("2"), "after {written:?}");
+}
+
+#[tokio::test]
+async fn a_master_that_no_sentinel_knows_is_said() {
+    let master = RedisServer::start(&[]);
+    let sentinel = RedisServer::sentinel(&master, "shop");
+    let config = RedisConfig {
+        topology: RedisTopology::Sentinel,
+        sentinel: RedisSentinelConfig { master: "other".to_owned(), ..RedisSentinelConfig::default() },
+        ..patient()
+    };
+    let error = client_of(&sentinel, &config).ping().await.unwrap_err();
+    assert!(error.to_string().contains("no such master"), "{error}");
+}
