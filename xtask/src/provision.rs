@@ -23,6 +23,11 @@ pub(crate) fn python_client() -> anyhow::Result<PathBuf> {
     environment("python-client", &CLIENT)
 }
 
+/// Feast with its Redis store, of the version that the client's tests use; apart, since it pins much.
+pub(crate) fn python_feast() -> anyhow::Result<PathBuf> {
+    environment("python-feast", &["feast[redis]==0.67.0", "pandas", "pyarrow"])
+}
+
 /// A Python environment in the target folder, made once and kept.
 fn environment(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let dir = target_dir().join(name);
