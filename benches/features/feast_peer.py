@@ -6,7 +6,7 @@
 
 *Online:* both serve one batch view of 250 numbers for 1,000 users: Feast's Python server from its SQLite store and from a Redis server,
 Tastemaker from its log. Each cell of the grid (rows × features a request) is an open loop at a fixed rate; latency counts from the moment
-a request was due. A peer that could not hold the rate gets half of what it can do one request after the other. *Highest:* the highest rate
+a request was due. A peer that cannot hold the rate gets half of what it can do one request after the other, halved until it holds it. *Highest:* the highest rate
 of 1 × 50 with a p99 under 100 ms, Feast with one worker (its default) and with one for each core. *Historical:* a million rows of users
 and times × 10 features from one Parquet table: Feast's default offline store, and `tastemaker features historical`. Answers are compared
 for equality first. Adds to benches/results/features.json what it has measured.

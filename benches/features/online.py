@@ -100,8 +100,19 @@ def checked(answer: bytes, rows: int, width: int) -> list:
     return values
 
 
+def sustained(tools, port: int, path: pathlib.Path, rate: float, alone: float) -> float:
+    """The rate, halved until a few seconds of it make no queue: a server may be slower when asked by many than by one."""
+    for _ in range(4):
+        outcome = load(tools, port, path, rate, max(20, int(rate * 8)))
+        if outcome["p90_ms"] < 1e3 * (0.3 + 4 * alone):
+            break
+        rate /= 2
+    return rate
+
+
 def grid(tools, data: pathlib.Path, folder: pathlib.Path, peers: list[str], note: Callable[[dict], None]) -> None:
-    """Measures each cell for each peer. A peer gets the fixed rate, or half of what it can do one after the other if that is less."""
+    """Measures each cell for each peer. A peer gets the fixed rate, or half of what it can do one after the other if that is less,
+    or what of that it can sustain."""
     path = folder / "bodies.jsonl"
     expected = {}
     for peer in peers:
@@ -112,7 +123,7 @@ def grid(tools, data: pathlib.Path, folder: pathlib.Path, peers: list[str], note
                 values = checked(answer, rows, width)
                 if expected.setdefault((rows, width), values) != values:
                     raise SystemExit(f"{peer} answers {rows} × {width} with other values than {peers[0]}")
-                rate = min(tools.rate, 0.5 / alone)
+                rate = sustained(tools, port, path, min(tools.rate, 0.5 / alone), alone)
                 samples = max(FEWEST, min(tools.samples, int(rate * tools.seconds)))
                 cell = {"peer": peer, "rows": rows, "features": width, "alone_ms": alone * 1e3, "rate": rate}
                 note(cell | figures(load(tools, port, path, rate, samples)))
