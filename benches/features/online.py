@@ -76,6 +76,8 @@ def one_after_the_other(port: int, path: pathlib.Path, requests: int = 15) -> tu
 
 
 def load(tools, port: int, path: pathlib.Path, rate: float, samples: int, connections: int = 16) -> dict:
+    # Servers close connections that are idle for long.
+    connections = max(2, min(connections, int(rate * 10)))
     command = [
         tools.release / "tastemaker-benches", "requests", "--address", f"127.0.0.1:{port}", "--path", "/get-online-features",
         "--bodies", path, "--rate", str(rate), "--samples", str(samples), "--connections", str(connections),
@@ -91,13 +93,13 @@ def figures(outcome: dict) -> dict:
     return {"samples": outcome["statuses"]["200"]} | {name: outcome[name] for name in names}
 
 
-def checked(answer: bytes, rows: int, width: int) -> list:
-    """The values of an answer, which must be whole."""
-    results = json.loads(answer)["results"]
-    values = [column["values"] for column in results[1:]]
-    if len(values) != width or any(len(column) != rows or None in column for column in values):
+def checked(answer: bytes, rows: int, width: int) -> dict[str, list]:
+    """The columns of an answer by name, which must be whole. Servers order them as they like."""
+    answer = json.loads(answer)
+    columns = dict(zip(answer["metadata"]["feature_names"], (column["values"] for column in answer["results"]), strict=True))
+    if len(columns) != width + 1 or any(len(values) != rows or None in values for values in columns.values()):
         raise SystemExit(f"an answer has not {rows} × {width} values")
-    return values
+    return columns
 
 
 def sustained(tools, port: int, path: pathlib.Path, rate: float, alone: float) -> float:
