@@ -63,11 +63,8 @@ impl Rules<'_> {
         if let Some(ttl) = view.ttl {
             self.within(&join(path, "ttl"), ttl, SECOND, CENTURY);
         }
-        let sources = [
-            ("path", view.path.is_some()),
-            ("query", view.query.is_some()),
-            ("query_file", view.query_file.is_some()),
-        ];
+        let sources =
+            [("path", view.path.is_some()), ("query", view.query.is_some()), ("query_file", view.query_file.is_some())];
         let mut given = sources.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
         if let (Some(one), Some(other)) = (given.next(), given.next()) {
             self.refuse(&join(path, other), format!("{path} has both {one} and {other}; keep one"));

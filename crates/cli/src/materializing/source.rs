@@ -27,7 +27,11 @@ pub(super) struct Source {
 impl Source {
     /// Opens the table of a view, or answers its query, unless the answer that a run did not bring in to its end is still there. None if
     /// Ctrl-C comes first.
-    pub(super) fn open(view: &FeatureViewConfig, broken_off: Option<&Run>, target: &Target<'_>) -> Result<Option<Self>> {
+    pub(super) fn open(
+        view: &FeatureViewConfig,
+        broken_off: Option<&Run>,
+        target: &Target<'_>,
+    ) -> Result<Option<Self>> {
         if view.is_query() {
             return Self::answered(view, broken_off, target);
         }

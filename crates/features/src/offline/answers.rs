@@ -102,9 +102,9 @@ pub(super) fn fetched_attributes(
     known: &[Option<Arc<Attributes>>],
 ) -> Result<FetchedAttributes, ArrowError> {
     Ok(match entity {
-        Entity::User if !known.is_empty() => FetchedAttributes::Users(
-            known.iter().map(|known| known.as_deref().cloned().unwrap_or_default()).collect(),
-        ),
+        Entity::User if !known.is_empty() => {
+            FetchedAttributes::Users(known.iter().map(|known| known.as_deref().cloned().unwrap_or_default()).collect())
+        }
         Entity::Item if !known.is_empty() => FetchedAttributes::Items(item_columns(plan, known)?),
         _ => FetchedAttributes::None,
     })

@@ -103,15 +103,14 @@ impl Present {
         let options = HistoricalOptions { include_late: true, statuses: false, work_dir: self.work_dir.clone() };
         let mut stopped = None;
         let who = Who::Everybody(&everybody);
-        let gathered = gather(&plan, &who, Some((&self.log, self.end)), &options, &mut |_| {
-            match hold(everybody.lock().bytes()) {
+        let gathered =
+            gather(&plan, &who, Some((&self.log, self.end)), &options, &mut |_| match hold(everybody.lock().bytes()) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     stopped = Some(error);
                     ControlFlow::Break(())
                 }
-            }
-        });
+            });
         let gathered = match stopped {
             Some(error) => return Err(OfflineError::Stopped(error)),
             None => gathered?,
@@ -145,7 +144,8 @@ impl Reading {
         entries.sort_unstable_by_key(|entry| (entry.entity, entry.position));
         let of_entities: Vec<&[Entry<'_>]> = entries.chunk_by(|a, b| a.entity == b.entity).collect();
         let most = (BATCH_CELLS / plan.wanted().len().max(1)).max(1);
-        let batch = |some: &[&[Entry<'_>]]| self.shape.batch(plan.set(), &self.schema, &self.rows(*entity, plan, some)?);
+        let batch =
+            |some: &[&[Entry<'_>]]| self.shape.batch(plan.set(), &self.schema, &self.rows(*entity, plan, some)?);
         of_entities.chunks(most).map(batch).collect()
     }
 

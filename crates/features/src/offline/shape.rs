@@ -64,7 +64,12 @@ impl Shape {
         Arc::new(Schema::new(fields))
     }
 
-    pub(super) fn batch(self, set: &FeatureSet, schema: &SchemaRef, rows: &Rows<'_>) -> Result<RecordBatch, OfflineError> {
+    pub(super) fn batch(
+        self,
+        set: &FeatureSet,
+        schema: &SchemaRef,
+        rows: &Rows<'_>,
+    ) -> Result<RecordBatch, OfflineError> {
         let arrays = match self {
             Self::Values => values(set, rows),
             Self::Entities(entity) => {

@@ -161,7 +161,9 @@ fn views<'a>(args: &Args, config: &'a Config, set: &FeatureSet) -> Result<Vec<(u
         let number = set.view(name).map_err(|message| anyhow::anyhow!("--view: {message}"))?;
         match sources().find(|(known, _)| *known == number) {
             Some(view) => views.push(view),
-            None => bail!("the feature view '{name}' has neither path nor query, so there is nothing to read; give it one"),
+            None => {
+                bail!("the feature view '{name}' has neither path nor query, so there is nothing to read; give it one")
+            }
         }
     }
     if args.view.is_empty() {
