@@ -103,14 +103,14 @@ impl Present {
         let options = HistoricalOptions { include_late: true, statuses: false, work_dir: self.work_dir.clone() };
         let mut stopped = None;
         let who = Who::Everybody(&everybody);
-        let gathered =
-            gather(&plan, &who, Some((&self.log, self.end)), &options, &mut |_| match hold(everybody.lock().bytes()) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    stopped = Some(error);
-                    ControlFlow::Break(())
-                }
-            });
+        let log = (!wanted.is_empty()).then_some((&self.log, self.end));
+        let gathered = gather(&plan, &who, log, &options, &mut |_| match hold(everybody.lock().bytes()) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                stopped = Some(error);
+                ControlFlow::Break(())
+            }
+        });
         let gathered = match stopped {
             Some(error) => return Err(OfflineError::Stopped(error)),
             None => gathered?,
