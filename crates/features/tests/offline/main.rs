@@ -4,5 +4,6 @@
 mod common;
 mod historical;
 mod materialize;
+mod present;
 mod reference;
 mod validate;
