@@ -3,7 +3,7 @@
 use tastemaker_types::{FeatureRow, FeatureValue, Position, Timestamp};
 
 use crate::kernel::{EntityState, Input, Kernel};
-use crate::set::View;
+use crate::set::{ValueType, View};
 
 /// The features of one entity as of its own last record: a read at the same version and time gives the same values, in any process.
 #[derive(Debug, Default)]
@@ -65,12 +65,16 @@ impl EntityFeatures {
 impl ViewRow {
     /// What a record says to the view of this number.
     pub(crate) fn new(number: usize, view: &View, row: &FeatureRow) -> Option<Self> {
-        let value = |name: &String| row.values.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
+        // A view whose declaration has changed since: what the row says of another type is no value of this one.
+        let value = |(name, value_type): (&String, &ValueType)| {
+            let (_, value) = row.values.iter().find(|(given, _)| given == name)?;
+            value_type.holds(value).then(|| value.clone())
+        };
         Some(Self {
             view: u16::try_from(number).ok()?,
             event_time: row.event_timestamp,
             created: row.created.unwrap_or(row.event_timestamp),
-            values: view.columns.keys().map(value).collect(),
+            values: view.columns.iter().map(value).collect(),
         })
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use indexmap::IndexMap;
 use tastemaker_config::{Config, Entity, FeatureKind};
-use tastemaker_types::{AttributeSchema, AttributeType, Window, did_you_mean};
+use tastemaker_types::{AttributeSchema, AttributeType, FeatureValue, Window, did_you_mean};
 
 pub use error::FeatureSetError;
 pub use expressions::{Expression, InputColumn};
@@ -54,6 +54,20 @@ impl ValueType {
             Self::Vector => "vector",
             Self::Map => "map",
         }
+    }
+
+    /// Whether a value is of this type.
+    pub const fn holds(self, value: &FeatureValue) -> bool {
+        matches!(
+            (self, value),
+            (Self::Number, FeatureValue::Number(_))
+                | (Self::Bool, FeatureValue::Bool(_))
+                | (Self::Text, FeatureValue::Text(_))
+                | (Self::Time, FeatureValue::Time(_))
+                | (Self::Texts, FeatureValue::Texts(_))
+                | (Self::Vector, FeatureValue::Vector(_))
+                | (Self::Map, FeatureValue::Map(_))
+        )
     }
 
     /// What expressions see; none for what they cannot read.
