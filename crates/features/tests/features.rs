@@ -220,19 +220,22 @@ fn statuses_are_honest_and_ttls_are_enforced() {
     assert_eq!((number(&nobody["usual_price"]), nobody["usual_price"].status), (Some(10.0), Status::NotFound));
 }
 
+/// A row of the view `worth` of ann.
+fn worth(minutes: i64, created: Option<i64>, value: f64) -> Record {
+    Record::FeatureRow(FeatureRow {
+        view: "worth".to_owned(),
+        user_id: Some("ann".to_owned()),
+        item_id: None,
+        event_timestamp: at(minutes),
+        created: created.map(at),
+        values: vec![("lifetime_value".to_owned(), FeatureValue::Number(value))],
+    })
+}
+
 #[test]
 fn the_newest_row_of_a_view_counts_however_late_others_come() {
     let mut world = World::new(PROJECT);
-    let row = |minutes: i64, created: i64, value: f64| {
-        Record::FeatureRow(FeatureRow {
-            view: "worth".to_owned(),
-            user_id: Some("ann".to_owned()),
-            item_id: None,
-            event_timestamp: at(minutes),
-            created: Some(at(created)),
-            values: vec![("lifetime_value".to_owned(), FeatureValue::Number(value))],
-        })
-    };
+    let row = |minutes, created, value| worth(minutes, Some(created), value);
     world.write(vec![row(10, 10, 1.0), row(5, 50, 2.0)]);
     let value = |world: &World| number(&world.read(&["lifetime_value"], "ann", None, at(60))["lifetime_value"]);
     assert_eq!(value(&world), Some(1.0), "an older event time comes late");
@@ -248,6 +251,14 @@ fn the_newest_row_of_a_view_counts_however_late_others_come() {
     // What is forgotten is gone.
     world.write(vec![Record::UserDelete { id: "ann".to_owned(), timestamp: at(61) }]);
     assert_eq!(world.read(&["lifetime_value"], "ann", None, at(62))["lifetime_value"].status, Status::NotFound);
+}
+
+#[test]
+fn a_value_of_the_type_that_a_feature_had_before_is_no_value_of_it() {
+    let mut world = World::new(&PROJECT.replace("lifetime_value = \"number\"", "lifetime_value = \"text\""));
+    world.write(vec![worth(10, None, 12.5)]);
+    let read = &world.read(&["lifetime_value"], "ann", None, at(11))["lifetime_value"];
+    assert_eq!(*read, Cell { value: None, status: Status::NullValue, event_time: Some(at(10)) });
 }
 
 #[test]
