@@ -39,7 +39,7 @@ enum Role {
     Feature(ValueType),
 }
 
-/// Turns columns into rows of `view`. What has no event time holds since `now`.
+/// Turns columns into rows of `view`. What has no event time holds since `now`; what does not say when it was created was so `now`.
 ///
 /// # Errors
 /// Every wrong value, up to a hundred.
@@ -106,6 +106,8 @@ pub(crate) fn judge(
                 refusals.add(format!("df.{column}[{place}]"), message);
             }
         }
+        // When it was written is when the server took it: a past that did not have the row must not learn of it.
+        row.created = Some(row.created.map_or(now, |created| created.min(now)));
         records.push(Record::FeatureRow(row));
     }
     if refusals.errors.is_empty() { Ok(records) } else { Err(refusals) }

@@ -5,6 +5,7 @@ mod common;
 
 use common::Running;
 use serde_json::{Value, json};
+use tastemaker_types::Timestamp;
 
 const PROJECT: &str = r#"
 [items.attributes]
@@ -103,7 +104,7 @@ async fn shop() -> Running {
 }
 
 fn minutes_ago(minutes: i64) -> String {
-    use tastemaker_types::{Timestamp, Window};
+    use tastemaker_types::Window;
     Timestamp::now().minus(Window::from_millis(minutes * 60_000)).to_string()
 }
 
@@ -311,11 +312,41 @@ async fn a_row_without_a_time_holds_since_now_and_pairs_have_two_keys() {
     let body = json!({"entities": {"user": ["ann"], "item": ["tea", "pot"]}, "features": ["strength"]});
     let answer = read(&server, body).await;
     assert_eq!(column(&answer, 0, "values"), json!([0.75, null]));
-    let since: tastemaker_types::Timestamp =
+    let since: Timestamp =
         column(&answer, 0, "event_timestamps")[0].as_str().unwrap().parse().unwrap();
-    let age = tastemaker_types::Timestamp::now().as_seconds() - since.as_seconds();
+    let age = Timestamp::now().as_seconds() - since.as_seconds();
     assert!((0.0..60.0).contains(&age), "{age}");
     server.stop().await;
+}
+
+/// What the log says of rows of `worth`: event time, created, lifetime value.
+fn logged(project: &tastemaker_testkit::Project) -> Vec<(Timestamp, Option<Timestamp>, f64)> {
+    let log = tastemaker_log::LogReader::open(common::config(project).storage.log_dir()).unwrap();
+    let rows = log.read_from(tastemaker_types::Position(0)).filter_map(|record| match record.unwrap().1 {
+        tastemaker_types::Record::FeatureRow(row) => Some(row),
+        _ => None,
+    });
+    rows.map(|row| {
+        let Some((_, tastemaker_types::FeatureValue::Number(value))) = row.values.first() else { panic!("{row:?}") };
+        (row.event_timestamp, row.created, *value)
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_row_that_is_pushed_late_was_created_when_it_was_pushed() {
+    let server = shop().await;
+    let before = Timestamp::now();
+    let push = json!({"push_source_name": "worth", "df": {
+        "user_id": ["ann", "bob", "cyd"], "lifetime_value": [1, 2, 3],
+        "event_timestamp": [minutes_ago(600), minutes_ago(600), minutes_ago(600)],
+        "created": [null, minutes_ago(30), minutes_ago(-30)]}});
+    server.client.post("/push", &push).await.expect(200);
+    let rows = logged(&server.stop().await);
+    let created: Vec<Timestamp> = rows.iter().map(|row| row.1.unwrap()).collect();
+    assert!((before..=Timestamp::now()).contains(&created[0]), "{rows:?}");
+    assert!(created[1] < before, "it was given: {rows:?}");
+    assert!((before..=Timestamp::now()).contains(&created[2]), "nothing is written later than it is there: {rows:?}");
 }
 
 #[tokio::test]
