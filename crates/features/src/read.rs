@@ -246,7 +246,7 @@ impl ReadPlan {
                         found => Cell::new(kernel.read(features.state(), number, now), found),
                     }
                 }
-                (Source::View { view, column }, Some(features)) => features.row(view).map_or(Cell::NOT_FOUND, |row| {
+                (Source::View { view, column }, Some(features)) => features.row(view, now).map_or(Cell::NOT_FOUND, |row| {
                     Cell::new(row.values.get(column).cloned().flatten(), Some(row.event_time))
                 }),
                 (Source::Embedding, _) => embedding().map_or(Cell::NOT_FOUND, |(vector, trained)| {

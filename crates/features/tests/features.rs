@@ -254,6 +254,37 @@ fn the_newest_row_of_a_view_counts_however_late_others_come() {
 }
 
 #[test]
+fn rows_of_the_future_wait_for_their_time_and_hide_none_before_it() {
+    let mut world = World::new(PROJECT);
+    let value = |world: &World, now| number(&world.read(&["lifetime_value"], "ann", None, at(now))["lifetime_value"]);
+    world.write(vec![worth(10, Some(10), 1.0), worth(100, Some(10), 3.0), worth(60, Some(11), 2.0)]);
+    assert_eq!([11, 59, 60, 99, 100, 900].map(|now| value(&world, now)), [1.0, 1.0, 2.0, 2.0, 3.0, 3.0].map(Some));
+    assert_eq!(world.state.newest_row(0, at(20)), Some(at(10)), "the age of a view is none of the future");
+    assert_eq!(world.state.newest_row(0, at(100)), Some(at(100)));
+    // A late row of the present does not take their places, and they not its.
+    world.write(vec![worth(15, Some(20), 1.5)]);
+    assert_eq!([20, 60, 100].map(|now| value(&world, now)), [1.5, 2.0, 3.0].map(Some));
+    // Of very many rows ahead the latest are kept, and the present one.
+    world.write((0..200).map(|n| worth(1_000 + n, Some(30), 100.0 + n as f64)).collect());
+    assert_eq!(value(&world, 31), Some(1.5));
+    assert_eq!([1_168, 1_199, 5_000].map(|now| value(&world, now)), [268.0, 299.0, 299.0].map(Some));
+    // A read that began just before the newest row finds the one before it.
+    let second = |row: Record, seconds: i64| match row {
+        Record::FeatureRow(mut row) => {
+            row.event_timestamp = row.event_timestamp.plus(Window::from_millis(seconds * 1_000));
+            row.created = Some(row.event_timestamp);
+            Record::FeatureRow(row)
+        }
+        other => other,
+    };
+    let mut world = World::new(PROJECT);
+    world.write((0..100).map(|n| second(worth(1, None, n as f64), n)).collect());
+    assert_eq!(value(&world, 100), Some(99.0));
+    let just_before = at(1).plus(Window::from_millis(98_999));
+    assert_eq!(number(&world.read(&["lifetime_value"], "ann", None, just_before)["lifetime_value"]), Some(98.0));
+}
+
+#[test]
 fn a_value_of_the_type_that_a_feature_had_before_is_no_value_of_it() {
     let mut world = World::new(&PROJECT.replace("lifetime_value = \"number\"", "lifetime_value = \"text\""));
     world.write(vec![worth(10, None, 12.5)]);

@@ -350,6 +350,26 @@ async fn a_row_that_is_pushed_late_was_created_when_it_was_pushed() {
 }
 
 #[tokio::test]
+async fn a_pushed_row_of_the_future_waits_and_one_of_a_wrong_clock_is_refused() {
+    let server = shop().await;
+    let push = |minutes: i64, value: f64| {
+        json!({"push_source_name": "worth", "df": {
+            "user_id": ["ann"], "lifetime_value": [value], "event_timestamp": [minutes_ago(minutes)]}})
+    };
+    for (minutes, value) in [(5, 1.0), (-600, 2.0)] {
+        server.client.post("/push", &push(minutes, value)).await.expect(200);
+    }
+    let answer = read(&server, json!({"entities": {"user": ["ann"]}, "features": ["lifetime_value"]})).await;
+    assert_eq!((column(&answer, 0, "values"), column(&answer, 0, "statuses")), (json!([1]), json!(["PRESENT"])));
+    let metrics = server.client.get("/metrics").await.expect(200).text();
+    let age = metrics.lines().find_map(|l| l.strip_prefix(r#"tastemaker_feature_view_age_seconds{view="worth"} "#));
+    assert!((300.0..400.0).contains(&age.unwrap().parse().unwrap()), "{age:?}");
+    let detail = refused(&server, "/push", push(-25 * 60, 3.0), 422).await;
+    assert!(detail.contains("df.event_timestamp[0]") && detail.contains("is in the future"), "{detail}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_push_with_a_wrong_row_writes_nothing_and_names_each_fault() {
     let server = shop().await;
     let push = |df: Value| json!({"push_source_name": "worth", "df": df});

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tastemaker_config::{Config, FeatureViewConfig};
 use tastemaker_features::offline::Materialized;
 use tastemaker_features::set::FeatureSet;
+use tastemaker_types::Timestamp;
 
 use super::{compile, open_log, show};
 use crate::context::Context;
@@ -101,7 +102,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         }
         None => {
             log = Log::open(&config, false)?;
-            (&mut log, Materialized::read(&open_log(&config)?, |step| show(&mut progress, step))?)
+            (&mut log, Materialized::read(&open_log(&config)?, Timestamp::now(), |step| show(&mut progress, step))?)
         }
     };
     let mut target = Target { data_dir: &config.storage.data_dir, known: &mut known, sink, full: args.full };
