@@ -50,10 +50,20 @@ impl EntityFeatures {
         self.version = position.0 + 1;
     }
 
-    /// Takes in what an event says. Gives how many inputs were refused.
-    pub(crate) fn apply(&mut self, kernel: &Kernel, position: Position, at: Timestamp, inputs: &[Input<'_>]) -> usize {
+    /// Takes in what an event says; one that was received before its time counts once that has come. Gives how many inputs were refused.
+    pub(crate) fn apply(
+        &mut self,
+        kernel: &Kernel,
+        position: Position,
+        at: Timestamp,
+        received: Option<Timestamp>,
+        inputs: &[Input<'_>],
+    ) -> usize {
         self.touch(position);
-        kernel.apply(&mut self.state, at, inputs)
+        match received.filter(|received| *received < at) {
+            Some(received) => kernel.apply_ahead(&mut self.state, at, received, inputs),
+            None => kernel.apply(&mut self.state, at, inputs),
+        }
     }
 
     /// Takes a row of a view in. Of one event time the row counts that was created last, of these the one that came last. Rows may come

@@ -203,17 +203,17 @@ impl OnlineState {
             run.inputs(entity, step, &mut inputs);
             (self.features.streams(entity).kernel(), inputs)
         };
-        let (position, at, mut refused) = (step.position, event.timestamp, 0);
+        let (position, at, received, mut refused) = (step.position, event.timestamp, event.received, 0);
         let (kernel, of_user) = of(Entity::User);
         let (pair_kernel, of_pair) = of(Entity::Pair);
         self.users.change_features(&event.user_id, |user| {
-            refused += user.own.apply(kernel, position, at, &of_user);
+            refused += user.own.apply(kernel, position, at, received, &of_user);
             if !of_pair.is_empty() {
-                refused += user.pairs.entry(row).or_default().apply(pair_kernel, position, at, &of_pair);
+                refused += user.pairs.entry(row).or_default().apply(pair_kernel, position, at, received, &of_pair);
             }
         });
         let (kernel, of_item) = of(Entity::Item);
-        self.items.change(row, |item| refused += item.apply(kernel, position, at, &of_item));
+        self.items.change(row, |item| refused += item.apply(kernel, position, at, received, &of_item));
         self.refused_inputs.fetch_add(refused as u64, Ordering::Relaxed);
     }
 

@@ -236,14 +236,15 @@ impl ReadPlan {
         embedding: impl Fn() -> Option<(Vec<f32>, Timestamp)>,
     ) {
         let kernel = self.set.streams(entity).kernel();
+        let state = features.map(|features| kernel.present(features.state(), now));
         for column in columns {
             let Some(feature) = self.set.feature(column.id) else { continue };
             let cell = match (feature.source, features) {
-                (Source::Stream(number), Some(features)) => {
-                    let event_time = kernel.event_time(features.state(), number);
-                    match event_time {
+                (Source::Stream(number), Some(_)) => {
+                    let state = state.as_deref();
+                    match state.and_then(|state| kernel.event_time(state, number, now)) {
                         None => Cell::NOT_FOUND,
-                        found => Cell::new(kernel.read(features.state(), number, now), found),
+                        found => Cell::new(state.and_then(|state| kernel.read(state, number, now)), found),
                     }
                 }
                 (Source::View { view, column }, Some(features)) => features.row(view, now).map_or(Cell::NOT_FOUND, |row| {

@@ -143,6 +143,7 @@ fn event(kind: &str, user: &str, item: &str, minutes: i64, value: Option<f64>) -
         timestamp: at(minutes),
         value,
         session_id: None,
+        received: None,
         request_id: None,
         properties: Attributes::new(),
     })

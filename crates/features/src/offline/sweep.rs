@@ -83,7 +83,8 @@ impl Sweep<'_> {
                 let position = Position(entry.position);
                 match postcard::from_bytes::<Happened<'_>>(entry.happened)? {
                     Happened::Event(inputs) => {
-                        features.apply(kernel, position, Timestamp::from_micros(entry.at), &inputs);
+                        // By now its time has come.
+                        features.apply(kernel, position, Timestamp::from_micros(entry.at), None, &inputs);
                     }
                     Happened::Row(row) => features.put(position, row.into()),
                     Happened::Upsert { replace, attributes: stored } => {
