@@ -206,6 +206,19 @@ fn one_declaration_counts_decays_groups_and_combines() {
 }
 
 #[test]
+fn numbers_name_groups_as_they_name_top_values() {
+    let grouped = |aggregate: &str| {
+        let more = "[[features]]\nentity = \"user\"\nname = \"by\"\n";
+        let mut world = World::new(&format!("{PROJECT}\n{more}{aggregate}\n"));
+        world.write([3.0, 0.0, -0.0, 2.5].map(|value| event("click", "ann", "tea", 0, Some(value))).to_vec());
+        world.read(&["by"], "ann", None, at(0))["by"].value.clone()
+    };
+    let named = |names: [(&str, f64); 3]| Some(FeatureValue::Map(names.map(|(name, n)| (name.to_owned(), n)).to_vec()));
+    assert_eq!(grouped("aggregate = \"count\"\ngroup_by = \"value\""), named([("0", 2.0), ("2.5", 1.0), ("3", 1.0)]));
+    assert_eq!(grouped("aggregate = \"top_k\"\nvalue = \"value\""), named([("0", 2.0), ("2.5", 1.0), ("3", 1.0)]));
+}
+
+#[test]
 fn statuses_are_honest_and_ttls_are_enforced() {
     let mut world = World::new(PROJECT);
     world.write(vec![item("tea", "drinks", 4.0), event("purchase", "ann", "tea", 0, Some(8.0))]);

@@ -338,5 +338,11 @@ fn group_column(array: ArrayRef) -> Result<Group, EvalError> {
         let tags = arrow_cast::cast(lists.values(), &DataType::Utf8)?;
         return Ok(Group::Many(lists.clone(), tags.as_string::<i32>().clone()));
     }
+    if array.data_type().is_numeric() {
+        // Written as `top_k` writes them: 3, not 3.0; no −0.
+        let numbers = arrow_cast::cast(&array, &DataType::Float64)?;
+        let name = |number: Option<f64>| number.filter(|number| number.is_finite()).map(|number| (number + 0.0).to_string());
+        return Ok(Group::One(numbers.as_primitive::<Float64Type>().iter().map(name).collect()));
+    }
     Ok(Group::One(arrow_cast::cast(&array, &DataType::Utf8)?.as_string::<i32>().clone()))
 }
