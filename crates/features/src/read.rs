@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
 use arrow_schema::{ArrowError, Field, Schema as ArrowSchema};
 use tastemaker_config::Entity;
 use tastemaker_expr::EvalError;
@@ -290,6 +290,7 @@ impl ReadPlan {
             let Source::Expression(number) = feature.source else { continue };
             let Some(expression) = self.set.expression(number) else { continue };
             let (mut fields, mut arrays, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+            let mut attributes: Vec<Option<ArrayRef>> = Vec::new();
             for (column, input) in expression.inputs() {
                 let array = match input {
                     InputColumn::Feature(id) => {
@@ -298,8 +299,12 @@ impl ReadPlan {
                         let value_type = self.set.feature(*id).map(|feature| feature.value_type);
                         value_type.map(|value_type| feature_column(value_type, &cells.cells))
                     }
-                    InputColumn::User(place) => attributes_of(fetched, Entity::User, *place, self, rows),
-                    InputColumn::Item(place) => attributes_of(fetched, Entity::Item, *place, self, rows),
+                    InputColumn::User(place) | InputColumn::Item(place) => {
+                        let entity = if matches!(input, InputColumn::User(_)) { Entity::User } else { Entity::Item };
+                        let array = attributes_of(fetched, entity, *place, self, rows);
+                        attributes.push(array.clone());
+                        array
+                    }
                     InputColumn::Context(place) => self
                         .set
                         .context()
@@ -319,12 +324,18 @@ impl ReadPlan {
             let options = RecordBatchOptions::new().with_row_count(Some(rows));
             let batch = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)?;
             let values = expression.expr().evaluate(&batch)?;
-            let newest = |row: usize| {
-                let inputs = columns.iter().filter(|column| sources.contains(&column.id));
-                inputs.filter_map(|column| column.cells.get(row)?.event_time).max()
+            let inputs = |row: usize| {
+                let columns = columns.iter().filter(|column| sources.contains(&column.id));
+                columns.filter_map(move |column| column.cells.get(row))
             };
             let cell = |(row, now): (usize, &Timestamp)| {
-                Cell::new(value_at(feature.value_type, &values, row), newest(row)).aged(feature, *now)
+                let event_time = inputs(row).filter_map(|cell| cell.event_time).max();
+                let mut cell = Cell::new(value_at(feature.value_type, &values, row), event_time);
+                if cell.value.is_none() {
+                    let known = attributes.iter().map(|array| array.as_ref().is_some_and(|array| array.is_valid(row)));
+                    cell.status = why_null(inputs(row).map(|cell| cell.status), known);
+                }
+                cell.aged(feature, *now)
             };
             let cells = times.iter().enumerate().map(cell).collect();
             columns.push(FeatureColumn { id: *id, cells });
@@ -333,6 +344,21 @@ impl ReadPlan {
         let missing = |id: &FeatureId| FeatureColumn { id: *id, cells: vec![Cell::NOT_FOUND; rows] };
         Ok(self.wanted.iter().map(|id| find(id).unwrap_or_else(|| missing(id))).collect())
     }
+}
+
+/// Why an expression has no value: an input is too old; or nothing that it reads of an entity was ever known; or no value comes of what is.
+fn why_null(features: impl Iterator<Item = Status>, known_attributes: impl Iterator<Item = bool>) -> Status {
+    let (mut reads, mut knows) = (false, false);
+    for known in known_attributes {
+        (reads, knows) = (true, knows || known);
+    }
+    for status in features {
+        if status == Status::OutsideMaxAge {
+            return status;
+        }
+        (reads, knows) = (true, knows || status != Status::NotFound);
+    }
+    if reads && !knows { Status::NotFound } else { Status::NullValue }
 }
 
 fn spread(column: &FeatureColumn, rows: usize) -> FeatureColumn {

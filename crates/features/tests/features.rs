@@ -247,6 +247,51 @@ fn worth(minutes: i64, created: Option<i64>, value: f64) -> Record {
 }
 
 #[test]
+fn an_expression_without_a_value_says_why() {
+    let more = r#"
+[[features]]
+entity = "user"
+name = "next"
+expression = "user.aging + 1"
+
+[[features]]
+entity = "user"
+name = "aging"
+aggregate = "count"
+events = ["click"]
+ttl = "1h"
+
+[[features]]
+entity = "user"
+name = "abroad"
+expression = "user.country <> 'nz'"
+
+[[features]]
+entity = "user"
+name = "by_phone"
+expression = "context.device = 'phone'"
+
+[[features]]
+entity = "pair"
+name = "both"
+expression = "user.next + item.price"
+"#;
+    let mut world = World::new(&format!("{PROJECT}{more}"));
+    let country = Attributes::from([("country".to_owned(), Value::Text("nz".to_owned()))]);
+    let ann = EntityUpsert { id: "ann".to_owned(), attributes: country, mode: UpsertMode::Replace, timestamp: at(0) };
+    world.write(vec![item("tea", "drinks", 4.0), event("click", "ann", "tea", 0, None), Record::UserUpsert(ann)]);
+    let statuses = |user: &str, item: &str, now| {
+        let cells = world.read(&["next", "abroad", "by_phone", "both"], user, Some(item), at(now));
+        ["next", "abroad", "by_phone", "both"].map(|name| cells[name].status)
+    };
+    use Status::{NotFound, NullValue, OutsideMaxAge, Present};
+    assert_eq!(statuses("ann", "tea", 60), [Present, Present, NullValue, Present]);
+    assert_eq!(statuses("ann", "tea", 61), [OutsideMaxAge, Present, NullValue, OutsideMaxAge]);
+    assert_eq!(statuses("ann", "unknown", 1), [Present, Present, NullValue, NullValue], "of one of the two nothing is known");
+    assert_eq!(statuses("bob", "unknown", 1), [NotFound, NotFound, NullValue, NotFound]);
+}
+
+#[test]
 fn the_newest_row_of_a_view_counts_however_late_others_come() {
     let mut world = World::new(PROJECT);
     let row = |minutes, created, value| worth(minutes, Some(created), value);
