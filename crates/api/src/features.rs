@@ -104,6 +104,10 @@ pub struct FeatureInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "7d")]
     pub ttl: Option<String>,
+    /// What is given where there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = 0)]
+    pub default: Option<Value>,
     /// What it means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

@@ -43,6 +43,11 @@ impl Rules<'_> {
             for name in view.features.keys() {
                 self.feature_name(config, &format!("{path}.features.{name}"), view.entity, name, &mut names);
             }
+            for name in view.defaults.keys().filter(|name| !view.features.contains_key(*name)) {
+                let hint = did_you_mean(name, view.features.keys().map(String::as_str));
+                let key = format!("{path}.defaults.{name}");
+                self.refuse(&key, format!("{key} is the default of no feature of the view{hint}"));
+            }
             if let Some(ttl) = view.ttl {
                 self.within(&join(&path, "ttl"), ttl, SECOND, CENTURY);
             }

@@ -67,7 +67,7 @@ impl Cell {
             (self.value, self.status) = (None, Status::OutsideMaxAge);
         }
         if self.value.is_none() {
-            self.value = feature.default.map(FeatureValue::Number);
+            self.value = feature.default.clone();
         }
         self
     }

@@ -247,6 +247,38 @@ fn worth(minutes: i64, created: Option<i64>, value: f64) -> Record {
 }
 
 #[test]
+fn defaults_are_of_the_type_of_their_feature() {
+    let more = r#"
+[[features]]
+entity = "user"
+name = "last"
+aggregate = "last"
+default = "nothing"
+
+[[features]]
+entity = "user"
+name = "often"
+expression = "user.recent_click_count > 3"
+default = false
+
+[[feature_views]]
+name = "profile"
+entity = "user"
+features = { segment = "text", vip = "bool", age = "number" }
+defaults = { segment = "new", vip = false, age = 30 }
+"#;
+    let world = World::new(&format!("{PROJECT}{more}"));
+    let names = ["last", "often", "segment", "vip", "age"];
+    let cells = world.read(&names, "bob", None, at(0));
+    let text = |text: &str| FeatureValue::Text(text.to_owned());
+    let (no, age) = (FeatureValue::Bool(false), FeatureValue::Number(30.0));
+    let expected = [text("nothing"), no.clone(), text("new"), no, age];
+    for (name, value) in names.into_iter().zip(expected) {
+        assert_eq!(cells[name], Cell { value: Some(value), status: Status::NotFound, event_time: None }, "{name}");
+    }
+}
+
+#[test]
 fn an_expression_without_a_value_says_why() {
     let more = r#"
 [[features]]
@@ -391,6 +423,16 @@ fn mistakes_name_their_place_and_a_remedy() {
         let text = format!(
             "[items.attributes]\ncategory = \"tag\"\nprice = \"number\"\n[[features]]\nentity = \"user\"\nname = \"x\"\naggregate = \"sum\"\n{line}\n"
         );
+        let error = FeatureSet::compile(&Config::parse(&text).unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with(key) && error.contains(hint), "{error}");
+    }
+    for (line, key, hint) in [
+        ("default = \"x\"", "features[0].default", "the default is a text, but the feature is a number; give a number"),
+        ("group_by = \"type\"\ndefault = 7", "features[0].default", "a map; only features"),
+        ("[[feature_views]]\nname = \"v\"\nentity = \"user\"\nfeatures = { vip = \"bool\" }\ndefaults = { vip = 1 }",
+            "feature_views[0].defaults.vip", "give true or false"),
+    ] {
+        let text = format!("[[features]]\nentity = \"user\"\nname = \"x\"\naggregate = \"sum\"\n{line}\n");
         let error = FeatureSet::compile(&Config::parse(&text).unwrap()).unwrap_err().to_string();
         assert!(error.starts_with(key) && error.contains(hint), "{error}");
     }

@@ -1,6 +1,7 @@
 //! The features of a project, compiled: what `[[features]]` and `[[feature_views]]` declare becomes kernels, views and expressions that
 //! are checked once, at start. Live serving, replay and historical features all work from the same [`FeatureSet`].
 
+mod defaults;
 mod error;
 mod events;
 mod expressions;
@@ -15,6 +16,7 @@ use indexmap::IndexMap;
 use tastemaker_config::{Config, Entity, FeatureKind};
 use tastemaker_types::{AttributeSchema, AttributeType, FeatureValue, Window, did_you_mean};
 
+use defaults::default_of;
 pub use error::FeatureSetError;
 pub use expressions::{Expression, InputColumn};
 pub use streams::{Evaluated, EventColumns, Streams};
@@ -131,7 +133,7 @@ pub struct Feature {
     /// After this long since its event time a value counts as absent.
     pub ttl: Option<Window>,
     /// What is given where there is no value.
-    pub default: Option<f64>,
+    pub default: Option<FeatureValue>,
 }
 
 /// A batch feature view.
@@ -193,7 +195,7 @@ impl FeatureSet {
             });
         }
         set.add_streams(config)?;
-        set.add_views(config);
+        set.add_views(config)?;
         set.add_expressions(config)?;
         for (service, references) in &config.feature_services {
             let key = || format!("feature_services.{service}");
@@ -214,11 +216,13 @@ impl FeatureSet {
         id
     }
 
-    fn add_views(&mut self, config: &Config) {
-        for view in &config.feature_views {
+    fn add_views(&mut self, config: &Config) -> Result<(), FeatureSetError> {
+        for (number, view) in config.feature_views.iter().enumerate() {
             let columns: IndexMap<String, ValueType> =
                 view.features.iter().map(|(name, kind)| (name.clone(), ValueType::from(*kind))).collect();
             for (column, (name, value_type)) in columns.iter().enumerate() {
+                let key = format!("feature_views[{number}].defaults.{name}");
+                let default = default_of(&key, *value_type, view.defaults.get(name))?;
                 self.add(Feature {
                     entity: view.entity,
                     name: name.clone(),
@@ -226,11 +230,12 @@ impl FeatureSet {
                     value_type: *value_type,
                     source: Source::View { view: self.views.len(), column },
                     ttl: view.ttl,
-                    default: None,
+                    default,
                 });
             }
             self.views.push(View { name: view.name.clone(), entity: view.entity, columns });
         }
+        Ok(())
     }
 
     /// All features, in the order of their ids.

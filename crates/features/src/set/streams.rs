@@ -11,7 +11,7 @@ use tastemaker_expr::{EvalError, Expr, Kind, Params, Schema};
 use tastemaker_types::{Event, Timestamp, Window};
 
 use super::events::event_schema;
-use super::{Feature, FeatureSet, FeatureSetError, Source, ValueType};
+use super::{Feature, FeatureSet, FeatureSetError, Source, ValueType, default_of};
 use crate::kernel::{Definition, Input, InputValue, Kernel, Operation, Role};
 
 pub use super::events::EventColumns;
@@ -86,6 +86,7 @@ impl FeatureSet {
             let (Some(streams), Some(definitions)) = (self.streams.get_mut(place), definitions.get_mut(place)) else {
                 continue;
             };
+            let default = default_of(&format!("features[{index}].default"), compiled.value_type, feature.default.as_ref())?;
             let number = definitions.len();
             let types = if feature.events.is_empty() {
                 config.events.iter().map(|(name, _)| name.to_owned()).collect()
@@ -112,7 +113,7 @@ impl FeatureSet {
                 value_type: compiled.value_type,
                 source: Source::Stream(number),
                 ttl: feature.ttl,
-                default: feature.default,
+                default,
             });
         }
         for (streams, definitions) in self.streams.iter_mut().zip(definitions) {
