@@ -22,7 +22,7 @@ pub struct EntityIds {
     pub item: Vec<String>,
 }
 
-/// Asks for the present values of features. At most 10,000 rows, 1,000 features, and 2,000,000 values.
+/// Asks for the present values of features. At most 10,000 rows, 1,000 features, 2,000,000 values and 128 MiB.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnlineFeaturesRequest {

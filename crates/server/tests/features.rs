@@ -209,6 +209,62 @@ async fn the_product_of_rows_and_features_is_limited() {
     server.stop().await;
 }
 
+/// A user whose vector is as long as one may be.
+async fn taste(server: &Running) {
+    let push = json!({"push_source_name": "worth", "df": {"user_id": ["ann"], "taste": [vec![0.123_456_7; 4_096]]}});
+    server.client.post("/push", &push).await.expect(200);
+}
+
+fn tastes(rows: usize) -> Value {
+    json!({"entities": {"user": vec!["ann"; rows]}, "features": ["taste"]})
+}
+
+#[tokio::test]
+async fn the_bytes_of_an_answer_are_limited() {
+    let server = shop().await;
+    taste(&server).await;
+    let detail = refused(&server, ONLINE, tastes(10_000), 400).await;
+    assert!(detail.contains("entities") && detail.contains("more than 128 MiB; ask for at most 27"), "{detail}");
+    // One vector that goes with all rows is as large as many.
+    let items: Vec<String> = (0..10_000).map(|n| format!("i{n}")).collect();
+    let body = json!({"entities": {"user": ["ann"], "item": items}, "features": ["taste", "item.clicks"]});
+    let detail = refused(&server, ONLINE, body, 400).await;
+    assert!(detail.contains("ask for at most 27"), "{detail}");
+    let answer = read(&server, tastes(3)).await;
+    assert_eq!(column(&answer, 0, "values")[2].as_array().unwrap().len(), 4_096);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_read_keeps_no_thread_from_answering() {
+    let server = shop().await;
+    taste(&server).await;
+    // The server and this test share one thread: whatever blocks it, blocks this.
+    let client = tastemaker_testkit::Client::new(server.base.clone());
+    let began = std::time::Instant::now();
+    let large = tokio::spawn(async move { client.post(ONLINE, &tastes(1_500)).await.expect(200).text().len() });
+    let mut slowest = std::time::Duration::ZERO;
+    while !large.is_finished() {
+        let asked = std::time::Instant::now();
+        server.client.get("/health/live").await.expect(200);
+        slowest = slowest.max(asked.elapsed());
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let took = began.elapsed();
+    assert!(large.await.unwrap() > 1_500 * 4_096 * 8);
+    assert!(slowest < took / 2, "{slowest:?} of {took:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_read_ends_at_the_timeout() {
+    let toml = format!("{PROJECT}\n[server]\nrequest_timeout = \"200ms\"\n");
+    let server = Running::start(&toml).await;
+    taste(&server).await;
+    server.client.post(ONLINE, &tastes(2_000)).await.expect(504);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn wrong_requests_name_the_place_and_a_remedy() {
     let server = shop().await;

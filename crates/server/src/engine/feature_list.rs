@@ -1,6 +1,7 @@
 //! Which features there are: what was compiled, with what its declaration says for people.
 
-use tastemaker_api::{FeatureInfo, FeatureServiceInfo, FeaturesResponse, ValueRef};
+use tastemaker_api::feature_columns::ValueRef;
+use tastemaker_api::{FeatureInfo, FeatureServiceInfo, FeaturesResponse};
 use tastemaker_config::Config;
 use tastemaker_features::set::{Feature, FeatureSet, Source};
 

@@ -31,7 +31,7 @@ use crate::EngineError;
 use crate::ingest::Rules;
 
 pub use feature_list::list_features;
-pub(crate) use features::cells;
+pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
 
