@@ -139,6 +139,9 @@ impl Rules<'_> {
         ];
         let given = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
         let Some(aggregate) = feature.aggregate else {
+            if self.is_refused(&key("aggregate")) {
+                return;
+            }
             if feature.expression.as_ref().is_none_or(|text| text.trim().is_empty()) {
                 self.refuse(path, format!("{path} has neither aggregate nor expression; give one"));
             }

@@ -424,7 +424,7 @@ fn mistakes_name_their_place_and_a_remedy() {
             "[items.attributes]\ncategory = \"tag\"\nprice = \"number\"\n[[features]]\nentity = \"user\"\nname = \"x\"\naggregate = \"sum\"\n{line}\n"
         );
         let error = FeatureSet::compile(&Config::parse(&text).unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with(key) && error.contains(hint), "{error}");
+        assert!(error.starts_with(key) && error.contains(hint) && error.contains("(feature 'user.x')"), "{error}");
     }
     for (line, key, hint) in [
         ("default = \"x\"", "features[0].default", "the default is a text, but the feature is a number; give a number"),
@@ -435,6 +435,25 @@ fn mistakes_name_their_place_and_a_remedy() {
         let text = format!("[[features]]\nentity = \"user\"\nname = \"x\"\naggregate = \"sum\"\n{line}\n");
         let error = FeatureSet::compile(&Config::parse(&text).unwrap()).unwrap_err().to_string();
         assert!(error.starts_with(key) && error.contains(hint), "{error}");
+    }
+    let config = Config::parse(PROJECT).unwrap();
+    let set = FeatureSet::compile(&config).unwrap();
+    for (wrong, hint) in [
+        ("recent_clik_count", "did you mean 'recent_click_count'?"),
+        ("user.usual_prise", "did you mean 'user.usual_price'?"),
+        ("worth.taste", "did you mean 'worth:taste'?"),
+        ("item.double_clicks", "did you mean 'pair.double_clicks'?"),
+    ] {
+        let error = set.by_reference(wrong).unwrap_err();
+        assert!(error.contains(hint), "{error}");
+    }
+    for (entity, wrong, hint) in [
+        (Entity::User, "user.cuontry = 'nz'", "did you mean 'user.country'?"),
+        (Entity::Pair, "item.prise > 1", "did you mean 'item.price'?"),
+        (Entity::User, "context.devise = 'phone'", "did you mean 'context.device'?"),
+    ] {
+        let error = set.compile_expression(wrong, entity).unwrap_err();
+        assert!(error.contains(hint), "{error}");
     }
     let circle = "[[features]]\nentity = \"user\"\nname = \"a\"\nexpression = \"user.b\"\n[[features]]\nentity = \"user\"\nname = \"b\"\nexpression = \"user.a + 1\"\n";
     let error = FeatureSet::compile(&Config::parse(circle).unwrap()).unwrap_err().to_string();

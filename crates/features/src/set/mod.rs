@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use indexmap::IndexMap;
 use tastemaker_config::{Config, Entity, FeatureKind};
-use tastemaker_types::{AttributeSchema, AttributeType, FeatureValue, Window, did_you_mean};
+use tastemaker_types::{AttributeSchema, AttributeType, FeatureValue, Window, did_you_mean, nearest};
 
 use defaults::default_of;
 pub use error::FeatureSetError;
@@ -171,6 +171,10 @@ impl FeatureSet {
     /// # Errors
     /// [`FeatureSetError`] names the key and what to write instead.
     pub fn compile(config: &Config) -> Result<Self, FeatureSetError> {
+        Self::compiled(config).map_err(|error| error.naming(config))
+    }
+
+    fn compiled(config: &Config) -> Result<Self, FeatureSetError> {
         let mut set = Self {
             features: Vec::new(),
             by_name: HashMap::new(),
@@ -341,13 +345,27 @@ impl FeatureSet {
                 Err(format!("'{reference}' is a feature of {one} and of {other}; write {one}.{name} or {other}.{name}"))
             }
             _ => {
-                let known: Vec<String> = match reference.split_once(':') {
-                    Some(_) => self.features.iter().map(|f| format!("{}:{}", f.view, f.name)).collect(),
-                    None => self.features.iter().map(|feature| feature.name.clone()).collect(),
-                };
-                let hint = did_you_mean(reference, known.iter().map(String::as_str));
-                Err(format!("there is no feature '{reference}'{hint}"))
+                Err(format!("there is no feature '{reference}'{}", self.meant(reference, name)))
             }
+        }
+    }
+
+    /// What a reference to no feature may have meant, as the end of a sentence: a feature as it is referred to there, else one that has the
+    /// name elsewhere.
+    fn meant(&self, reference: &str, name: &str) -> String {
+        let in_view = |feature: &Feature| format!("{}:{}", feature.view, feature.name);
+        let in_entity = |feature: &Feature| format!("{}.{}", feature.entity.name(), feature.name);
+        let all = |as_text: &dyn Fn(&Feature) -> String| self.features.iter().map(as_text).collect::<Vec<String>>();
+        let bare = all(&|feature| feature.name.clone());
+        if name == reference {
+            return did_you_mean(reference, bare.iter().map(String::as_str));
+        }
+        let qualified: Vec<String> = all(&in_view).into_iter().chain(all(&in_entity)).collect();
+        let near = nearest(reference, qualified.iter().map(String::as_str)).map(str::to_owned);
+        let elsewhere = || self.features.iter().find(|feature| feature.name == name).map(in_entity);
+        match near.or_else(elsewhere) {
+            Some(near) => format!("; did you mean '{near}'?"),
+            None => did_you_mean(name, bare.iter().map(String::as_str)),
         }
     }
 
