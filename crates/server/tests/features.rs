@@ -266,6 +266,31 @@ async fn a_large_read_ends_at_the_timeout() {
 }
 
 #[tokio::test]
+async fn the_server_validates_what_it_has_served() {
+    let recommend = "[recommend]\nlog_features = 1.0\nfeatures = [\"latest\", \"item.clicks\"]\nvalidate_every = \"1s\"\n";
+    let server = Running::start(&PROJECT.replace("[recommend.context]", &format!("{recommend}[recommend.context]"))).await;
+    let events = json!({"events": [{"type": "click", "user_id": "ann", "item_id": "tea"}]});
+    server.client.post("/v1/events", &events).await.expect(200);
+    let body = json!({"user_id": "bob", "limit": 1});
+    server.client.post("/v1/recommendations", &body).await.expect(200);
+    let value = |metrics: &str, name: &str| {
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    let mut metrics = String::new();
+    for _ in 0..600 {
+        metrics = server.client.get("/metrics").await.expect(200).text();
+        if value(&metrics, "tastemaker_feature_validation_values_total") >= 2.0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(value(&metrics, "tastemaker_feature_validation_values_total") >= 2.0, "{metrics}");
+    let line = r#"tastemaker_feature_validation_mismatches_total{feature="item.clicks"} 0"#;
+    assert!(metrics.lines().any(|l| l == line), "{metrics}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn wrong_requests_name_the_place_and_a_remedy() {
     let server = shop().await;
     let ann = json!({"user": ["ann"]});
