@@ -53,7 +53,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    const NOT_FOUND: Self = Self { value: None, status: Status::NotFound, event_time: None };
+    pub(crate) const NOT_FOUND: Self = Self { value: None, status: Status::NotFound, event_time: None };
 
     pub(crate) fn new(value: Option<FeatureValue>, event_time: Option<Timestamp>) -> Self {
         let status = if value.is_some() { Status::Present } else { Status::NullValue };
