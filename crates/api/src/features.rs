@@ -22,7 +22,7 @@ pub struct EntityIds {
     pub item: Vec<String>,
 }
 
-/// Asks for the present values of features. At most 10,000 rows, 1,000 features, and 2,000,000 values.
+/// Asks for the present values of features. At most 10,000 rows, 1,000 features, 2,000,000 values and 128 MiB.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnlineFeaturesRequest {
@@ -104,6 +104,10 @@ pub struct FeatureInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "7d")]
     pub ttl: Option<String>,
+    /// What is given where there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = 0)]
+    pub default: Option<Value>,
     /// What it means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

@@ -1,9 +1,10 @@
 //! The feature store's definitions: `[[features]]`, `[[feature_views]]` and `[feature_services]`.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use tastemaker_types::Window;
 
@@ -127,9 +128,10 @@ pub struct FeatureConfig {
     /// A value whose latest event is longer ago counts as absent (`OUTSIDE_MAX_AGE`). Left out: never.
     #[serde(default)]
     pub ttl: Option<Window>,
-    /// The number that is given where there is no value; the status still says why. Left out: null.
+    /// What is given where there is no value: a number, true or false, or a text, as the feature is; the status still says why.
+    /// Left out: null.
     #[serde(default)]
-    pub default: Option<f64>,
+    pub default: Option<DefaultValue>,
     /// The feature view that it is listed under. Left out: the name of its entity.
     #[serde(default)]
     pub view: Option<String>,
@@ -162,6 +164,28 @@ pub enum FeatureKind {
     Vector,
 }
 
+/// What is given where a feature has no value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DefaultValue {
+    /// True or false.
+    Bool(bool),
+    /// A finite number.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+impl JsonSchema for DefaultValue {
+    fn schema_name() -> Cow<'static, str> {
+        "DefaultValue".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["number", "boolean", "string"] })
+    }
+}
+
 /// One of `[[feature_views]]`: features that are computed elsewhere and brought in, from a Parquet table, an SQL query over the log, or by push.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -172,6 +196,9 @@ pub struct FeatureViewConfig {
     pub entity: Entity,
     /// Names and types of the features.
     pub features: IndexMap<String, FeatureKind>,
+    /// By feature: what is given where it has no value, as for `[[features]]`.
+    #[serde(default)]
+    pub defaults: IndexMap<String, DefaultValue>,
     /// A Parquet file, a folder of them, or a pattern such as `stats/*.parquet`; relative to the project file. Without
     /// `path`, `query` and `query_file` the view is filled by `POST /push` alone.
     #[serde(default)]

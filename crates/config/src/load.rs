@@ -64,6 +64,13 @@ pub struct Loaded {
     pub(crate) tree: Tree,
 }
 
+impl Loaded {
+    /// What a later check found wrong with the value of a key, with its place.
+    pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
+        self.tree.problem(key, message.into())
+    }
+}
+
 impl Config {
     /// Reads, lays over each other and checks everything in `options`.
     ///

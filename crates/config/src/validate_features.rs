@@ -42,6 +42,11 @@ impl Rules<'_> {
             for name in view.features.keys() {
                 self.feature_name(config, &format!("{path}.features.{name}"), view.entity, name, &mut names);
             }
+            for name in view.defaults.keys().filter(|name| !view.features.contains_key(*name)) {
+                let hint = did_you_mean(name, view.features.keys().map(String::as_str));
+                let key = format!("{path}.defaults.{name}");
+                self.refuse(&key, format!("{key} is the default of no feature of the view{hint}"));
+            }
             self.feature_view(&path, view);
         }
         for (name, kind) in &config.recommend.context {
@@ -154,6 +159,9 @@ impl Rules<'_> {
         ];
         let given = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
         let Some(aggregate) = feature.aggregate else {
+            if self.is_refused(&key("aggregate")) {
+                return;
+            }
             if feature.expression.as_ref().is_none_or(|text| text.trim().is_empty()) {
                 self.refuse(path, format!("{path} has neither aggregate nor expression; give one"));
             }

@@ -83,13 +83,40 @@ pub struct OnlineState {
     catalog_at: ArcSwap<CatalogAt>,
     /// Inputs of features that were not what the feature takes.
     refused_inputs: AtomicU64,
-    /// By batch view: the newest event time of any row, in microseconds; `i64::MIN` before the first row.
-    newest_rows: Vec<AtomicI64>,
+    /// By batch view.
+    newest_rows: Vec<NewestRow>,
     popularity: Popularity,
     popularity_state: Mutex<PopularityState>,
     rankings: ArcSwap<Ranked>,
     ranking: Mutex<()>,
     applied: AtomicU64,
+}
+
+/// The newest event times of the rows of a view, in microseconds; `i64::MIN` before the first row.
+struct NewestRow {
+    /// Of those whose time had come when they were created.
+    present: AtomicI64,
+    /// Of the others.
+    ahead: AtomicI64,
+}
+
+impl Default for NewestRow {
+    fn default() -> Self {
+        Self { present: AtomicI64::new(i64::MIN), ahead: AtomicI64::new(i64::MIN) }
+    }
+}
+
+impl NewestRow {
+    fn note(&self, row: &ViewRow) {
+        let newest = if row.event_time > row.created { &self.ahead } else { &self.present };
+        newest.fetch_max(row.event_time.as_micros(), Ordering::Relaxed);
+    }
+
+    fn at(&self, now: Timestamp) -> Option<Timestamp> {
+        let newest = [&self.present, &self.ahead].map(|newest| newest.load(Ordering::Relaxed));
+        let newest = newest.into_iter().filter(|newest| (i64::MIN + 1..=now.as_micros()).contains(newest)).max();
+        newest.map(Timestamp::from_micros)
+    }
 }
 
 /// Rankings with what tells whether they are out of date.
@@ -115,7 +142,7 @@ impl OnlineState {
         let catalog_at = CatalogAt { snapshot: catalog.snapshot(), through: 0 };
         Self {
             users: UserTable::new(features),
-            newest_rows: declared.views().iter().map(|_| AtomicI64::new(i64::MIN)).collect(),
+            newest_rows: declared.views().iter().map(|_| NewestRow::default()).collect(),
             features: declared,
             items: ItemTable::new(),
             catalog_at: ArcSwap::from_pointee(catalog_at),
@@ -176,17 +203,17 @@ impl OnlineState {
             run.inputs(entity, step, &mut inputs);
             (self.features.streams(entity).kernel(), inputs)
         };
-        let (position, at, mut refused) = (step.position, event.timestamp, 0);
+        let (position, at, received, mut refused) = (step.position, event.timestamp, event.received, 0);
         let (kernel, of_user) = of(Entity::User);
         let (pair_kernel, of_pair) = of(Entity::Pair);
         self.users.change_features(&event.user_id, |user| {
-            refused += user.own.apply(kernel, position, at, &of_user);
+            refused += user.own.apply(kernel, position, at, received, &of_user);
             if !of_pair.is_empty() {
-                refused += user.pairs.entry(row).or_default().apply(pair_kernel, position, at, &of_pair);
+                refused += user.pairs.entry(row).or_default().apply(pair_kernel, position, at, received, &of_pair);
             }
         });
         let (kernel, of_item) = of(Entity::Item);
-        self.items.change(row, |item| refused += item.apply(kernel, position, at, &of_item));
+        self.items.change(row, |item| refused += item.apply(kernel, position, at, received, &of_item));
         self.refused_inputs.fetch_add(refused as u64, Ordering::Relaxed);
     }
 
@@ -196,7 +223,7 @@ impl OnlineState {
         let Some(view) = self.features.views().get(number) else { return };
         let Some(new) = ViewRow::new(number, view, row) else { return };
         if let Some(newest) = self.newest_rows.get(number) {
-            newest.fetch_max(row.event_timestamp.as_micros(), Ordering::Relaxed);
+            newest.note(&new);
         }
         match (view.entity, &row.user_id, item) {
             (Entity::User, Some(user), _) => self.users.change_features(user, |user| user.own.put(position, new)),
@@ -218,10 +245,9 @@ impl OnlineState {
         self.refused_inputs.load(Ordering::Relaxed)
     }
 
-    /// The newest event time of all rows of a batch feature view, by its number; none before its first row.
-    pub fn newest_row(&self, view: usize) -> Option<Timestamp> {
-        let newest = self.newest_rows.get(view)?.load(Ordering::Relaxed);
-        (newest != i64::MIN).then(|| Timestamp::from_micros(newest))
+    /// The newest event time up to `now` of all rows of a batch feature view, by its number; none before its first row.
+    pub fn newest_row(&self, view: usize, now: Timestamp) -> Option<Timestamp> {
+        self.newest_rows.get(view)?.at(now)
     }
 
     pub(crate) fn users(&self) -> &UserTable {

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
 use arrow_schema::{ArrowError, Field, Schema as ArrowSchema};
 use tastemaker_config::Entity;
 use tastemaker_expr::EvalError;
@@ -54,7 +54,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    const NOT_FOUND: Self = Self { value: None, status: Status::NotFound, event_time: None };
+    pub(crate) const NOT_FOUND: Self = Self { value: None, status: Status::NotFound, event_time: None };
 
     pub(crate) fn new(value: Option<FeatureValue>, event_time: Option<Timestamp>) -> Self {
         let status = if value.is_some() { Status::Present } else { Status::NullValue };
@@ -68,7 +68,7 @@ impl Cell {
             (self.value, self.status) = (None, Status::OutsideMaxAge);
         }
         if self.value.is_none() {
-            self.value = feature.default.map(FeatureValue::Number);
+            self.value = feature.default.clone();
         }
         self
     }
@@ -237,19 +237,22 @@ impl ReadPlan {
         embedding: impl Fn() -> Option<(Vec<f32>, Timestamp)>,
     ) {
         let kernel = self.set.streams(entity).kernel();
+        let state = features.map(|features| kernel.present(features.state(), now));
         for column in columns {
             let Some(feature) = self.set.feature(column.id) else { continue };
             let cell = match (feature.source, features) {
-                (Source::Stream(number), Some(features)) => {
-                    let event_time = kernel.event_time(features.state(), number);
-                    match event_time {
+                (Source::Stream(number), Some(_)) => {
+                    let state = state.as_deref();
+                    match state.and_then(|state| kernel.event_time(state, number, now)) {
                         None => Cell::NOT_FOUND,
-                        found => Cell::new(kernel.read(features.state(), number, now), found),
+                        found => Cell::new(state.and_then(|state| kernel.read(state, number, now)), found),
                     }
                 }
-                (Source::View { view, column }, Some(features)) => features.row(view).map_or(Cell::NOT_FOUND, |row| {
-                    Cell::new(row.values.get(column).cloned().flatten(), Some(row.event_time))
-                }),
+                (Source::View { view, column }, Some(features)) => {
+                    features.row(view, now).map_or(Cell::NOT_FOUND, |row| {
+                        Cell::new(row.values.get(column).cloned().flatten(), Some(row.event_time))
+                    })
+                }
                 (Source::Embedding, _) => embedding().map_or(Cell::NOT_FOUND, |(vector, trained)| {
                     Cell::new(Some(FeatureValue::Vector(vector)), Some(trained))
                 }),
@@ -293,6 +296,7 @@ impl ReadPlan {
             let Source::Expression(number) = feature.source else { continue };
             let Some(expression) = self.set.expression(number) else { continue };
             let (mut fields, mut arrays, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+            let mut attributes: Vec<Option<ArrayRef>> = Vec::new();
             for (column, input) in expression.inputs() {
                 let array = match input {
                     InputColumn::Feature(id) => {
@@ -301,8 +305,12 @@ impl ReadPlan {
                         let value_type = self.set.feature(*id).map(|feature| feature.value_type);
                         value_type.map(|value_type| feature_column(value_type, cells))
                     }
-                    InputColumn::User(place) => attributes_of(fetched, Entity::User, *place, self, rows),
-                    InputColumn::Item(place) => attributes_of(fetched, Entity::Item, *place, self, rows),
+                    InputColumn::User(place) | InputColumn::Item(place) => {
+                        let entity = if matches!(input, InputColumn::User(_)) { Entity::User } else { Entity::Item };
+                        let array = attributes_of(fetched, entity, *place, self, rows);
+                        attributes.push(array.clone());
+                        array
+                    }
                     InputColumn::Context(place) => self
                         .set
                         .context()
@@ -322,9 +330,15 @@ impl ReadPlan {
             let options = RecordBatchOptions::new().with_row_count(Some(rows));
             let batch = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)?;
             let values = expression.expr().evaluate(&batch)?;
-            let newest = |row: usize| sources.iter().filter_map(|cells| cells.get(row)?.event_time).max();
+            let inputs = |row: usize| sources.iter().filter_map(move |cells| cells.get(row));
             let cell = |(row, now): (usize, &Timestamp)| {
-                Cell::new(value_at(feature.value_type, &values, row), newest(row)).aged(feature, *now)
+                let event_time = inputs(row).filter_map(|cell| cell.event_time).max();
+                let mut cell = Cell::new(value_at(feature.value_type, &values, row), event_time);
+                if cell.value.is_none() {
+                    let known = attributes.iter().map(|array| array.as_ref().is_some_and(|array| array.is_valid(row)));
+                    cell.status = why_null(inputs(row).map(|cell| cell.status), known);
+                }
+                cell.aged(feature, *now)
             };
             let cells = times.iter().enumerate().map(cell).collect();
             if let Some(place) = columns.get_mut(id.0) {
@@ -337,6 +351,21 @@ impl ReadPlan {
         };
         Ok(self.wanted.iter().map(column).collect())
     }
+}
+
+/// Why an expression has no value: an input is too old; or nothing that it reads of an entity was ever known; or no value comes of what is.
+fn why_null(features: impl Iterator<Item = Status>, known_attributes: impl Iterator<Item = bool>) -> Status {
+    let (mut reads, mut knows) = (false, false);
+    for known in known_attributes {
+        (reads, knows) = (true, knows || known);
+    }
+    for status in features {
+        if status == Status::OutsideMaxAge {
+            return status;
+        }
+        (reads, knows) = (true, knows || status != Status::NotFound);
+    }
+    if reads && !knows { Status::NotFound } else { Status::NullValue }
 }
 
 /// A cell for each row.

@@ -102,6 +102,18 @@ pub enum SetupError {
     },
 }
 
+impl SetupError {
+    /// The key of the project file that is to be changed.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Expression { key, .. } | Self::UnknownAttribute { key, .. } => format!("recommend.{key}"),
+            Self::Boost { .. } => "recommend.boost".to_owned(),
+            Self::UnknownStage { name, .. } => format!("recommend.deadlines.{name}"),
+            Self::Feature { .. } => "recommend.features".to_owned(),
+        }
+    }
+}
+
 /// A generation that cannot serve; the one before stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

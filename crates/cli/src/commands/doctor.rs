@@ -9,6 +9,8 @@ use anyhow::Result;
 use serde::Serialize;
 use tastemaker_artifacts::GenerationStore;
 use tastemaker_config::Config;
+use tastemaker_features::offline::table_source;
+use tastemaker_features::table::{Table, TableSource};
 use tastemaker_log::{EventLog, LogOptions, LogReader};
 use tastemaker_types::{Position, Timestamp, Window};
 
@@ -94,6 +96,7 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode> {
             checks.push(check_writer(&config.storage.log_dir()));
             checks.extend(check_log(config, &mut progress));
             checks.extend(check_generations(config));
+            checks.extend(check_tables(config));
             checks.push(check_port(config));
         }
         Err(error) => checks.push(Check::failed("settings", error)),
@@ -216,6 +219,16 @@ fn check_generations(config: &Config) -> Vec<Check> {
         Some(_) => {}
     }
     checks
+}
+
+/// The tables of feature views: whether they are there and have the columns that are declared.
+fn check_tables(config: &Config) -> Vec<Check> {
+    let tables = config.feature_views.iter().filter_map(|view| Some((&view.name, table_source(view)?)));
+    let check = |(view, source): (&String, TableSource)| match Table::open(&source) {
+        Ok(table) => Check::ok("tables", format!("{view}: {} rows", count(table.rows()))),
+        Err(error) => Check::failed("tables", format!("feature view '{view}': {error}")),
+    };
+    tables.map(check).collect()
 }
 
 fn check_port(config: &Config) -> Check {

@@ -182,9 +182,8 @@ fn columns(rows: &[&FeatureRow]) -> Map<String, Value> {
         columns.insert("item_id".to_owned(), column(&|row| json!(row.item_id)));
     }
     columns.insert("event_timestamp".to_owned(), column(&|row| json!(row.event_timestamp)));
-    if rows.iter().any(|row| row.created.is_some()) {
-        columns.insert("created".to_owned(), column(&|row| json!(row.created)));
-    }
+    // A table that does not say when its rows were written says that they were when they happened; a push would take the present.
+    columns.insert("created".to_owned(), column(&|row| json!(row.created.unwrap_or(row.event_timestamp))));
     for name in names {
         let value =
             |row: &FeatureRow| row.values.iter().find(|(known, _)| known == name).map(|(_, value)| plain(value));

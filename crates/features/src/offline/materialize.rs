@@ -50,17 +50,21 @@ struct Newest {
 }
 
 impl Materialized {
-    /// Reads the whole log.
+    /// Reads the whole log as of `as_of`: rows of the future, which others may have pushed, stand in the way of none of the present.
     ///
     /// # Errors
     /// A log that cannot be read; [`OfflineError::Interrupted`] if `progress` breaks it off.
-    pub fn read(log: &LogReader, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Self, OfflineError> {
+    pub fn read(
+        log: &LogReader,
+        as_of: Timestamp,
+        mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self, OfflineError> {
         let end = log.end()?;
         let mut rows = Self::default();
         for record in log.read_from(Position(0)) {
             let (position, record) = record?;
             match &record {
-                Record::FeatureRow(row) => drop(rows.changes(row)),
+                Record::FeatureRow(row) if row.event_timestamp <= as_of => drop(rows.changes(row)),
                 Record::UserDelete { id, .. } => drop(rows.rows.remove(id.as_str())),
                 _ => {}
             }

@@ -170,7 +170,7 @@ impl Reading {
         let (mut ids, mut attributes) = (Vec::with_capacity(entities.len()), Vec::new());
         for entries in entities {
             let mut living = Living::default();
-            entries.iter().try_for_each(|entry| living.apply(kernel, entry))?;
+            entries.iter().try_for_each(|entry| living.apply(kernel, entry, self.now.as_micros()))?;
             plan.push(&mut columns, entity, Some(&living.features), self.now, || None);
             if wants_attributes(plan, entity) {
                 attributes.push(living.attributes.current());

@@ -81,7 +81,7 @@ impl Sweep<'_> {
         let mut entries = entries.iter().peekable();
         for asking in asking {
             while let Some(entry) = entries.next_if(|entry| entry.at <= asking.time) {
-                living.apply(kernel, entry)?;
+                living.apply(kernel, entry, asking.time)?;
             }
             for table in self.tables {
                 if let Some(row) = table.row(asking.row as usize) {
@@ -107,11 +107,14 @@ pub(super) struct Living {
 }
 
 impl Living {
-    pub(super) fn apply(&mut self, kernel: &Kernel, entry: &Entry<'_>) -> Result<(), OfflineError> {
+    /// Takes in what happened. An event whose time is after `now`, in microseconds since 1970, does not count yet.
+    pub(super) fn apply(&mut self, kernel: &Kernel, entry: &Entry<'_>, now: i64) -> Result<(), OfflineError> {
         let position = Position(entry.position);
         match postcard::from_bytes::<Happened<'_>>(entry.happened)? {
+            Happened::Event(_) if entry.at > now => {}
             Happened::Event(inputs) => {
-                self.features.apply(kernel, position, Timestamp::from_micros(entry.at), &inputs);
+                // By now its time has come.
+                self.features.apply(kernel, position, Timestamp::from_micros(entry.at), None, &inputs);
             }
             Happened::Row(row) => self.features.put(position, row.into()),
             Happened::Upsert { replace, attributes } => {

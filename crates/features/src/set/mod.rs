@@ -1,6 +1,7 @@
 //! The features of a project, compiled: what `[[features]]` and `[[feature_views]]` declare becomes kernels, views and expressions that
 //! are checked once, at start. Live serving, replay and historical features all work from the same [`FeatureSet`].
 
+mod defaults;
 mod error;
 mod events;
 mod expressions;
@@ -13,8 +14,9 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use indexmap::IndexMap;
 use tastemaker_config::{Config, Entity, FeatureKind};
-use tastemaker_types::{AttributeSchema, AttributeType, Window, did_you_mean};
+use tastemaker_types::{AttributeSchema, AttributeType, FeatureValue, Window, did_you_mean, nearest};
 
+use defaults::default_of;
 pub use error::FeatureSetError;
 pub use expressions::{Expression, InputColumn};
 pub use streams::{Evaluated, EventColumns, Streams};
@@ -54,6 +56,20 @@ impl ValueType {
             Self::Vector => "vector",
             Self::Map => "map",
         }
+    }
+
+    /// Whether a value is of this type.
+    pub const fn holds(self, value: &FeatureValue) -> bool {
+        matches!(
+            (self, value),
+            (Self::Number, FeatureValue::Number(_))
+                | (Self::Bool, FeatureValue::Bool(_))
+                | (Self::Text, FeatureValue::Text(_))
+                | (Self::Time, FeatureValue::Time(_))
+                | (Self::Texts, FeatureValue::Texts(_))
+                | (Self::Vector, FeatureValue::Vector(_))
+                | (Self::Map, FeatureValue::Map(_))
+        )
     }
 
     /// What expressions see; none for what they cannot read.
@@ -117,7 +133,7 @@ pub struct Feature {
     /// After this long since its event time a value counts as absent.
     pub ttl: Option<Window>,
     /// What is given where there is no value.
-    pub default: Option<f64>,
+    pub default: Option<FeatureValue>,
 }
 
 /// A batch feature view.
@@ -155,6 +171,10 @@ impl FeatureSet {
     /// # Errors
     /// [`FeatureSetError`] names the key and what to write instead.
     pub fn compile(config: &Config) -> Result<Self, FeatureSetError> {
+        Self::compiled(config).map_err(|error| error.naming(config))
+    }
+
+    fn compiled(config: &Config) -> Result<Self, FeatureSetError> {
         let mut set = Self {
             features: Vec::new(),
             by_name: HashMap::new(),
@@ -179,7 +199,7 @@ impl FeatureSet {
             });
         }
         set.add_streams(config)?;
-        set.add_views(config);
+        set.add_views(config)?;
         set.add_expressions(config)?;
         for (service, references) in &config.feature_services {
             let key = || format!("feature_services.{service}");
@@ -200,11 +220,13 @@ impl FeatureSet {
         id
     }
 
-    fn add_views(&mut self, config: &Config) {
-        for view in &config.feature_views {
+    fn add_views(&mut self, config: &Config) -> Result<(), FeatureSetError> {
+        for (number, view) in config.feature_views.iter().enumerate() {
             let columns: IndexMap<String, ValueType> =
                 view.features.iter().map(|(name, kind)| (name.clone(), ValueType::from(*kind))).collect();
             for (column, (name, value_type)) in columns.iter().enumerate() {
+                let key = format!("feature_views[{number}].defaults.{name}");
+                let default = default_of(&key, *value_type, view.defaults.get(name))?;
                 self.add(Feature {
                     entity: view.entity,
                     name: name.clone(),
@@ -212,11 +234,12 @@ impl FeatureSet {
                     value_type: *value_type,
                     source: Source::View { view: self.views.len(), column },
                     ttl: view.ttl,
-                    default: None,
+                    default,
                 });
             }
             self.views.push(View { name: view.name.clone(), entity: view.entity, columns });
         }
+        Ok(())
     }
 
     /// All features, in the order of their ids.
@@ -321,14 +344,26 @@ impl FeatureSet {
                 let (one, other) = (one.entity.name(), other.entity.name());
                 Err(format!("'{reference}' is a feature of {one} and of {other}; write {one}.{name} or {other}.{name}"))
             }
-            _ => {
-                let known: Vec<String> = match reference.split_once(':') {
-                    Some(_) => self.features.iter().map(|f| format!("{}:{}", f.view, f.name)).collect(),
-                    None => self.features.iter().map(|feature| feature.name.clone()).collect(),
-                };
-                let hint = did_you_mean(reference, known.iter().map(String::as_str));
-                Err(format!("there is no feature '{reference}'{hint}"))
-            }
+            _ => Err(format!("there is no feature '{reference}'{}", self.meant(reference, name))),
+        }
+    }
+
+    /// What a reference to no feature may have meant, as the end of a sentence: a feature as it is referred to there, else one that has the
+    /// name elsewhere.
+    fn meant(&self, reference: &str, name: &str) -> String {
+        let in_view = |feature: &Feature| format!("{}:{}", feature.view, feature.name);
+        let in_entity = |feature: &Feature| format!("{}.{}", feature.entity.name(), feature.name);
+        let all = |as_text: &dyn Fn(&Feature) -> String| self.features.iter().map(as_text).collect::<Vec<String>>();
+        let bare = all(&|feature| feature.name.clone());
+        if name == reference {
+            return did_you_mean(reference, bare.iter().map(String::as_str));
+        }
+        let qualified: Vec<String> = all(&in_view).into_iter().chain(all(&in_entity)).collect();
+        let near = nearest(reference, qualified.iter().map(String::as_str)).map(str::to_owned);
+        let elsewhere = || self.features.iter().find(|feature| feature.name == name).map(in_entity);
+        match near.or_else(elsewhere) {
+            Some(near) => format!("; did you mean '{near}'?"),
+            None => did_you_mean(name, bare.iter().map(String::as_str)),
         }
     }
 

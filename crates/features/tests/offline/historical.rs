@@ -12,7 +12,7 @@ use tastemaker_types::{FeatureValue, Record, Timestamp, UpsertMode, Value, Windo
 use crate::common::{PROJECT, Project, at, event, upsert, worth, write_log, write_parquet};
 use crate::reference::{Reference, Worth};
 
-const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 9] = [
     "clicks_30m",
     "spent",
     "by_category",
@@ -35,7 +35,7 @@ fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(texts))
 }
 
-fn write_rows(path: &std::path::Path, rows: &[(&str, &str, Timestamp)]) {
+pub(crate) fn write_rows(path: &std::path::Path, rows: &[(&str, &str, Timestamp)]) {
     let at: Vec<Timestamp> = rows.iter().map(|row| row.2).collect();
     write_parquet(
         path,
@@ -48,7 +48,7 @@ fn write_rows(path: &std::path::Path, rows: &[(&str, &str, Timestamp)]) {
 }
 
 /// The value in a column of a row, as features have them.
-fn value(array: &ArrayRef, row: usize) -> Option<FeatureValue> {
+pub(crate) fn value(array: &ArrayRef, row: usize) -> Option<FeatureValue> {
     if array.is_null(row) {
         return None;
     }

@@ -31,10 +31,11 @@ fn only_what_would_change_a_read_is_written() {
             worth("bob", at(10), None, 1.0),
             worth("cat", at(10), None, 1.0),
             Record::UserDelete { id: "cat".to_owned(), timestamp: at(11) },
+            worth("eve", at(200), Some(at(11)), 1.0),
         ],
     );
     let log = LogReader::open(dir.path()).unwrap();
-    let mut known = Materialized::read(&log, |_| ControlFlow::Continue(())).unwrap();
+    let mut known = Materialized::read(&log, at(100), |_| ControlFlow::Continue(())).unwrap();
     let cases = [
         (worth("ann", at(10), Some(at(20)), 1.0), false, "the same again"),
         (worth("ann", at(10), Some(at(19)), 2.0), false, "created before"),
@@ -45,6 +46,7 @@ fn only_what_would_change_a_read_is_written() {
         (worth("bob", at(11), None, 1.0), true, "newer, with the same value"),
         (worth("cat", at(10), None, 1.0), true, "forgotten in between"),
         (worth("dan", at(1), None, 1.0), true, "new"),
+        (worth("eve", at(50), None, 1.0), true, "what the log has is of the future"),
     ];
     for (record, changes, what) in cases {
         assert_eq!(known.changes(&row(record)), changes, "{what}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Float64Type;
+use arrow_array::types::{Float32Type, Float64Type};
 use tastemaker_config::Entity;
 use tastemaker_features::offline::{OfflineError, ServedRows, Validation, ValidationOptions};
 use tastemaker_features::set::{FeatureId, SharedFeatures};
@@ -270,6 +270,31 @@ fn one_wrong_bit_is_told_with_its_answer() {
     assert_eq!(first.replayed, Some(FeatureValue::Number(4.0)));
     let others: u64 = validation.features.values().map(|feature| feature.mismatches).sum();
     assert_eq!(others, 1);
+}
+
+#[test]
+fn embeddings_of_served_rows_are_those_that_were_logged() {
+    let project = Project::new(PROJECT);
+    let dir = tempfile::tempdir().unwrap();
+    let vector = FeatureValue::Vector(vec![0.5, -1.0]);
+    log_of_answers(&project, dir.path(), |features| {
+        features.values.push(("user.user_embedding".to_owned(), vec![Some(vector.clone()), None]));
+    });
+    let embedding = project.set.by_reference("user_embedding").unwrap();
+    let rows = ServedRows::new(&project.set, &[embedding], true, None);
+    let (mut vectors, mut statuses) = (Vec::new(), Vec::new());
+    let write = |batch: &arrow_array::RecordBatch| {
+        let column = batch.column_by_name("user_embedding").unwrap().as_list::<i32>();
+        vectors.extend(column.iter().map(|list| list.map(|l| l.as_primitive::<Float32Type>().values().to_vec())));
+        let column = batch.column_by_name("user_embedding__status").unwrap().as_string::<i32>();
+        statuses.extend(column.iter().map(|status| status.unwrap().to_owned()));
+        Ok::<_, OfflineError>(())
+    };
+    let log = LogReader::open(dir.path()).unwrap();
+    let report = rows.write(&log, write, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(vectors, [None, None, Some(vec![0.5, -1.0]), None], "it was logged with the second answer alone");
+    assert_eq!(statuses, ["NOT_FOUND", "NOT_FOUND", "PRESENT", "NOT_FOUND"]);
+    assert_eq!(report.not_logged.into_iter().collect::<Vec<_>>(), [("user.user_embedding".to_owned(), 2)]);
 }
 
 #[test]

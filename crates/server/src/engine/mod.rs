@@ -10,6 +10,7 @@ mod generations;
 mod health;
 mod recommend;
 mod replay;
+mod validation;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ use crate::EngineError;
 use crate::ingest::Rules;
 
 pub use feature_list::list_features;
-pub(crate) use features::cells;
+pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
 
@@ -203,13 +204,21 @@ impl Engine {
                 }
             })
         };
-        BackgroundTasks(vec![
+        let mut tasks = vec![
             every(Duration::from_millis(500), |engine| {
                 engine.reload_if_promoted();
             }),
             every(Duration::from_secs(1), |engine| engine.state.refresh(Timestamp::now())),
             every(Duration::from_secs(5), |engine| engine.monitor.upkeep()),
-        ])
+        ];
+        if let Some(period) = self.config.recommend.validate_every {
+            tasks.push(every(period.to_duration(), |engine| {
+                // Twice the period: a run takes its time, and an answer that is compared twice does no harm.
+                let period = engine.config.recommend.validate_every.unwrap_or_default();
+                engine.validate_features(Timestamp::now().minus(period).minus(period));
+            }));
+        }
+        BackgroundTasks(tasks)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tastemaker_config::{ByteSize, Config, FeatureViewConfig};
 use tastemaker_features::offline::Materialized;
 use tastemaker_features::set::FeatureSet;
+use tastemaker_types::Timestamp;
 
 use super::{compile, open_log, show};
 #[cfg(not(feature = "sql"))]
@@ -114,7 +115,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let blindly = |view: &FeatureViewConfig| args.url.is_some() && (args.full || !view.is_query());
     let mut known = match views.iter().all(|(_, view)| blindly(view)) {
         true => Materialized::default(),
-        false => Materialized::read(&open_log(&config)?, |step| show(&mut progress, step))?,
+        false => Materialized::read(&open_log(&config)?, Timestamp::now(), |step| show(&mut progress, step))?,
     };
     for (number, view) in views {
         let started = Instant::now();
