@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
-use tastemaker_config::Config;
+use tastemaker_config::{Config, Entity};
 use tastemaker_features::offline::{Historical, HistoricalOptions, OfflineError, ServedRows, request_ids};
 use tastemaker_features::set::{FeatureId, FeatureSet, SharedFeatures, Source};
 use tastemaker_features::table::{EntityRows, FeatureWriter};
