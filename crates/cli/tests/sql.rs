@@ -213,7 +213,7 @@ fn a_view_that_is_a_query_is_brought_in_once_and_again_when_it_says_something_el
     assert!(left.iter().all(|name| name != "materializing"), "the answer is removed: {left:?}");
 
     // Before the runs nothing was known, and a model is to learn just that. Written features come back in as attributes, to be seen.
-    project.write("at.csv", "user_id,timestamp,item,title,parity\nu3,2024-01-02,old,,\nu3,2999-01-01,new,,\n");
+    project.write("at.csv", "user_id,timestamp,item\nu3,2024-01-02,old\nu3,2999-01-01,new\n");
     let at = ["features", "historical", "--entities", "at.csv", "--features", "number", "--out", "at.parquet"];
     project.run(&at).ok();
     project.run(&["import", "items", "at.parquet", "--quiet"]).ok();
@@ -261,28 +261,28 @@ features = { visits = "number" }
 fn a_query_that_does_not_fit_its_view_says_what_to_change() {
     let view = |query: &str| {
         let project = with_features(&format!(
-            "\n[[feature_views]]\nname = \"v\"\nentity = \"user\"\nfeatures = {{ number = \"number\" }}\nquery = \"{query}\"\n"
+            "\n[[feature_views]]\nname = \"v\"\nentity = \"user\"\nfeatures = {{ visits = \"number\" }}\nquery = \"{query}\"\n"
         ));
         let error = project.run(&["features", "materialize", "--view", "v"]).failed(1);
         assert!(error.contains("the query of the feature view 'v'"), "{error}");
         assert!(!project.file("data/materializing/v.parquet").exists());
         error
     };
-    let error = view("select user_id, count(*) as numbr from events group by 1");
-    assert!(error.contains("has no column 'number' for the number 'number'; did you mean 'numbr'?"), "{error}");
-    let error = view("select user_id, 'x' as number from events");
+    let error = view("select user_id, count(*) as visit from events group by 1");
+    assert!(error.contains("has no column 'visits' for the number 'visits'; did you mean 'visit'?"), "{error}");
+    let error = view("select user_id, 'x' as visits from events");
     assert!(
-        error.contains("column 'number' for the number 'number' holds text") && error.contains("declare it as text"),
+        error.contains("column 'visits' for the number 'visits' holds text") && error.contains("declare it as text"),
         "{error}"
     );
-    let error = view("select count(*) as number from events");
+    let error = view("select count(*) as visits from events");
     assert!(error.contains("no column 'user_id' for the key 'user_id'"), "{error}");
-    let error = view("select user_id, 1 as number, 5 as event_timestamp from events");
+    let error = view("select user_id, 1 as visits, 5 as event_timestamp from events");
     assert!(error.contains("a number does not say its unit"), "{error}");
-    let error = view("select user_id, nmber from events");
+    let error = view("select user_id, nvisits from events");
     assert!(error.contains("line 1, column 17"), "{error}");
-    let error = view("select user_id, 1 as number, 2 as number from events");
-    assert!(error.contains("number"), "{error}");
+    let error = view("select user_id, 1 as visits, 2 as visits from events");
+    assert!(error.contains("visits"), "{error}");
     view("drop table events");
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct Target<'a> {
     /// Read rows of any age.
     pub(crate) full: bool,
     /// What the query of a view may collect in memory.
+    #[cfg_attr(not(feature = "sql"), expect(dead_code, reason = "there are no queries then"))]
     pub(crate) memory_bytes: usize,
 }
 
