@@ -186,7 +186,7 @@ impl JsonSchema for DefaultValue {
     }
 }
 
-/// One of `[[feature_views]]`: features that somebody else computes, in a Parquet table or pushed by API.
+/// One of `[[feature_views]]`: features that are computed elsewhere and brought in, from a Parquet table, an SQL query over the log, or by push.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureViewConfig {
@@ -199,10 +199,17 @@ pub struct FeatureViewConfig {
     /// By feature: what is given where it has no value, as for `[[features]]`.
     #[serde(default)]
     pub defaults: IndexMap<String, DefaultValue>,
-    /// A Parquet file, a folder of them, or a pattern such as `stats/*.parquet`; relative to the project file. Left out:
-    /// the view is filled by `POST /push` alone.
+    /// A Parquet file, a folder of them, or a pattern such as `stats/*.parquet`; relative to the project file. Without
+    /// `path`, `query` and `query_file` the view is filled by `POST /push` alone.
     #[serde(default)]
     pub path: Option<PathBuf>,
+    /// An SQL query over the tables of `tastemaker sql`, whose answer has the columns that a table would have. Without the
+    /// column `event_timestamp` a row holds since the query ran. Instead of `path`.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// A file with such a query; relative to the project file. Instead of `query`.
+    #[serde(default)]
+    pub query_file: Option<PathBuf>,
     /// The column with the user's id.
     #[serde(default = "user_column")]
     pub user_column: String,
@@ -229,6 +236,16 @@ pub struct FeatureViewConfig {
     pub tags: Vec<String>,
 }
 
+impl FeatureViewConfig {
+    /// The column of event times unless another is named.
+    pub const EVENT_TIME_COLUMN: &str = "event_timestamp";
+
+    /// Whether its rows are the answer to a query.
+    pub fn is_query(&self) -> bool {
+        self.query.is_some() || self.query_file.is_some()
+    }
+}
+
 fn user_column() -> String {
     "user_id".to_owned()
 }
@@ -238,5 +255,5 @@ fn item_column() -> String {
 }
 
 fn event_time_column() -> String {
-    "event_timestamp".to_owned()
+    FeatureViewConfig::EVENT_TIME_COLUMN.to_owned()
 }

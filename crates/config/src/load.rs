@@ -81,8 +81,9 @@ impl Config {
         let mut loaded = from_layers(&text, &options.path.display().to_string(), &options.env, &options.overrides)?;
         if let Some(folder) = options.path.parent() {
             let config = &mut loaded.config;
-            let tables = config.feature_views.iter_mut().filter_map(|view| view.path.as_mut());
-            for path in tables.chain([&mut config.storage.data_dir]) {
+            let views = config.feature_views.iter_mut();
+            let files = views.flat_map(|view| view.path.iter_mut().chain(&mut view.query_file));
+            for path in files.chain([&mut config.storage.data_dir]) {
                 *path = folder.join(&*path);
             }
         }

@@ -32,8 +32,10 @@ impl Loaded {
         }
         if let Some(views) = self.tree.root.pointer("/feature_views") {
             for index in 0..self.config.feature_views.len() {
-                if let Some(path) = views.pointer(&format!("/{index}/path")) {
-                    written["feature_views"][index]["path"] = path.clone();
+                for key in ["path", "query_file"] {
+                    if let Some(path) = views.pointer(&format!("/{index}/{key}")) {
+                        written["feature_views"][index][key] = path.clone();
+                    }
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! entity at one moment, with the entity's version; [`ReadPlan::assemble`] computes expressions over it and puts the columns in the order
 //! that was asked for. A replay fetches each entity when it has reached the version that a request saw, and assembles by the same code.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
@@ -281,9 +282,12 @@ impl ReadPlan {
         fetched: &[(Entity, &Fetched)],
     ) -> Result<Vec<FeatureColumn>, EvalError> {
         let rows = times.len();
-        let mut columns: Vec<FeatureColumn> = Vec::new();
-        for (_, fetched) in fetched {
-            columns.extend(fetched.columns.iter().map(|column| spread(column, rows)));
+        // By feature.
+        let mut columns: Vec<Option<Cow<'_, [Cell]>>> = vec![None; self.set.features().len()];
+        for FeatureColumn { id, cells } in fetched.iter().flat_map(|(_, fetched)| &fetched.columns) {
+            if let Some(place) = columns.get_mut(id.0) {
+                *place = Some(spread(cells, rows));
+            }
         }
         for id in &self.computed {
             let Some(feature) = self.set.feature(*id) else { continue };
@@ -294,10 +298,10 @@ impl ReadPlan {
             for (column, input) in expression.inputs() {
                 let array = match input {
                     InputColumn::Feature(id) => {
-                        let Some(cells) = columns.iter().find(|column| column.id == *id) else { continue };
-                        sources.push(*id);
+                        let Some(Some(cells)) = columns.get(id.0) else { continue };
+                        sources.push(cells);
                         let value_type = self.set.feature(*id).map(|feature| feature.value_type);
-                        value_type.map(|value_type| feature_column(value_type, &cells.cells))
+                        value_type.map(|value_type| feature_column(value_type, cells))
                     }
                     InputColumn::User(place) | InputColumn::Item(place) => {
                         let entity = if matches!(input, InputColumn::User(_)) { Entity::User } else { Entity::Item };
@@ -324,10 +328,7 @@ impl ReadPlan {
             let options = RecordBatchOptions::new().with_row_count(Some(rows));
             let batch = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)?;
             let values = expression.expr().evaluate(&batch)?;
-            let inputs = |row: usize| {
-                let columns = columns.iter().filter(|column| sources.contains(&column.id));
-                columns.filter_map(move |column| column.cells.get(row))
-            };
+            let inputs = |row: usize| sources.iter().filter_map(move |cells| cells.get(row));
             let cell = |(row, now): (usize, &Timestamp)| {
                 let event_time = inputs(row).filter_map(|cell| cell.event_time).max();
                 let mut cell = Cell::new(value_at(feature.value_type, &values, row), event_time);
@@ -338,11 +339,15 @@ impl ReadPlan {
                 cell.aged(feature, *now)
             };
             let cells = times.iter().enumerate().map(cell).collect();
-            columns.push(FeatureColumn { id: *id, cells });
+            if let Some(place) = columns.get_mut(id.0) {
+                *place = Some(Cow::Owned(cells));
+            }
         }
-        let find = |id: &FeatureId| columns.iter().find(|column| column.id == *id).cloned();
-        let missing = |id: &FeatureId| FeatureColumn { id: *id, cells: vec![Cell::NOT_FOUND; rows] };
-        Ok(self.wanted.iter().map(|id| find(id).unwrap_or_else(|| missing(id))).collect())
+        let column = |id: &FeatureId| {
+            let known = columns.get(id.0).cloned().flatten();
+            FeatureColumn { id: *id, cells: known.map_or_else(|| vec![Cell::NOT_FOUND; rows], Cow::into_owned) }
+        };
+        Ok(self.wanted.iter().map(column).collect())
     }
 }
 
@@ -361,10 +366,11 @@ fn why_null(features: impl Iterator<Item = Status>, known_attributes: impl Itera
     if reads && !knows { Status::NotFound } else { Status::NullValue }
 }
 
-fn spread(column: &FeatureColumn, rows: usize) -> FeatureColumn {
-    match column.cells.as_slice() {
-        [only] if rows != 1 => FeatureColumn { id: column.id, cells: vec![only.clone(); rows] },
-        _ => column.clone(),
+/// A cell for each row.
+fn spread(cells: &[Cell], rows: usize) -> Cow<'_, [Cell]> {
+    match cells {
+        [only] if rows != 1 => Cow::Owned(vec![only.clone(); rows]),
+        _ => Cow::Borrowed(cells),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod attribute;
 pub mod feature;
 pub mod id;
 pub mod record;
+mod rfc3339;
 pub mod suggest;
 pub mod time;
 

@@ -19,7 +19,7 @@ pub(super) struct State {
 /// How far one view is.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct ViewState {
-    /// The latest event or created time of the rows that were read.
+    /// The latest event or created time of the rows that were read; none for a query, of which every row is read.
     pub(super) read_through: Option<Timestamp>,
     /// A run that was broken off.
     pub(super) run: Option<Run>,
@@ -40,6 +40,17 @@ pub(super) struct Run {
     pub(super) next_chunk: u32,
     /// The latest time that was read so far.
     pub(super) latest: Option<Timestamp>,
+    /// Of a view with a query: what the files are the answer to.
+    #[serde(default)]
+    pub(super) answer: Option<Answer>,
+}
+
+/// A query that was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Answer {
+    pub(super) query: String,
+    /// Whether its rows hold since it ran.
+    pub(super) timeless: bool,
 }
 
 impl State {

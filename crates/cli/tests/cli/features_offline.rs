@@ -128,3 +128,22 @@ fn mistakes_name_a_remedy() {
     let error = project.run(&["features", "validate", "--sample", "2"]).failed(1);
     assert!(error.contains("a share from 0 to 1"), "{error}");
 }
+
+#[cfg(not(feature = "sql"))]
+#[test]
+fn a_build_without_sql_says_how_to_get_one_for_a_query_alone() {
+    let project = project();
+    let settings = std::fs::read_to_string(project.file("tastemaker.toml")).unwrap();
+    let query =
+        "[[feature_views]]\nname = \"q\"\nentity = \"user\"\nfeatures = { q = \"number\" }\nquery = \"select 1\"\n";
+    project.write("tastemaker.toml", &(settings + query));
+    let historical =
+        ["features", "historical", "--entities", "rows.csv", "--features", "clicks,q", "--out", "worth.parquet"];
+    project.run(&historical).ok();
+    for arguments in [&["--view", "q"][..], &[]] {
+        let error = project.run(&[&["features", "materialize"], arguments].concat()).failed(1);
+        assert!(error.contains("'q' come from a query") && error.contains("--features sql"), "{error}");
+    }
+    let said = project.run(&["features", "materialize", "--view", "worth"]).ok();
+    assert!(said.starts_with("worth: 2 rows written"), "{said}");
+}

@@ -78,6 +78,15 @@ impl Materialized {
 
     /// Whether the row would change what is read online; from then on it is taken to be in the log.
     pub fn changes(&mut self, row: &FeatureRow) -> bool {
+        self.differs(row, |new, known| new != known)
+    }
+
+    /// Whether the row would change the values that are read online, where a later time alone changes nothing.
+    pub fn changes_values(&mut self, row: &FeatureRow) -> bool {
+        self.differs(row, |new, known| new.values != known.values)
+    }
+
+    fn differs(&mut self, row: &FeatureRow, says_more: fn(&Newest, &Newest) -> bool) -> bool {
         let new = Newest {
             event_time: row.event_timestamp,
             created: row.created.unwrap_or(row.event_timestamp),
@@ -89,9 +98,9 @@ impl Materialized {
             Some(of_user) => of_user,
             None => self.rows.entry(user.into()).or_default(),
         };
-        let known = of_user.get(&key);
-        let changes = known
-            .is_none_or(|known| (new.event_time, new.created) >= (known.event_time, known.created) && new != *known);
+        let changes = of_user.get(&key).is_none_or(|known| {
+            (new.event_time, new.created) >= (known.event_time, known.created) && says_more(&new, known)
+        });
         if changes {
             of_user.insert(key, new);
         }

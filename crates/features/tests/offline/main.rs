@@ -5,5 +5,6 @@ mod ahead;
 mod common;
 mod historical;
 mod materialize;
+mod present;
 mod reference;
 mod validate;

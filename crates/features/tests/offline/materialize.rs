@@ -54,6 +54,21 @@ fn only_what_would_change_a_read_is_written() {
 }
 
 #[test]
+fn where_times_are_moments_of_runs_only_other_values_are_written() {
+    let mut known = Materialized::default();
+    let cases = [
+        (worth("ann", at(10), None, 1.0), true, "new"),
+        (worth("ann", at(11), None, 1.0), false, "the same, later"),
+        (worth("ann", at(12), None, 2.0), true, "another value"),
+        (worth("ann", at(13), None, 1.0), true, "and the first again"),
+        (worth("ann", at(12), None, 3.0), false, "of an earlier moment"),
+    ];
+    for (record, changes, what) in cases {
+        assert_eq!(known.changes_values(&row(record)), changes, "{what}");
+    }
+}
+
+#[test]
 fn rows_have_their_types_and_what_cannot_be_used_is_told() {
     let project = Project::new(PROJECT);
     let dir = tempfile::tempdir().unwrap();

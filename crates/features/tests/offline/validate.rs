@@ -97,10 +97,10 @@ impl Shop {
 }
 
 /// Marsaglia's xorshift.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -117,7 +117,7 @@ fn item(random: &mut Random) -> String {
 }
 
 /// Anything that a log may hold: events out of order, late and twice, changes of items and users, pushed rows, deletions.
-fn record(random: &mut Random, number: usize) -> Record {
+pub(crate) fn record(random: &mut Random, number: usize) -> Record {
     let late = if random.below(4) == 0 { random.below(600) as i64 } else { random.below(3) as i64 };
     let when = at(number as i64 / 100 - late);
     let mode = if random.below(2) == 0 { UpsertMode::Replace } else { UpsertMode::Merge };

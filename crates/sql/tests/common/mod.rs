@@ -109,6 +109,6 @@ pub fn tables(records: Vec<Record>) -> (TempDir, BTreeMap<&'static str, Arc<dyn 
     let dir = tempfile::tempdir().unwrap();
     let log = EventLog::open(dir.path(), LogOptions::default(), Box::new(|_| {})).unwrap();
     log.append(records).unwrap();
-    let tables = project_tables(&log.reader(), items(), users()).unwrap();
+    let tables = project_tables(&log.reader(), log.reader().end().unwrap(), items(), users());
     (dir, tables.into_iter().collect())
 }
