@@ -85,6 +85,8 @@ pub struct OnlineState {
     refused_inputs: AtomicU64,
     /// By batch view.
     newest_rows: Vec<NewestRow>,
+    /// When users were deleted last. Rows that were created before say nothing: whoever is forgotten is not brought back by a table.
+    deleted: Mutex<HashMap<Box<str>, Timestamp>>,
     popularity: Popularity,
     popularity_state: Mutex<PopularityState>,
     rankings: ArcSwap<Ranked>,
@@ -144,6 +146,7 @@ impl OnlineState {
             users: UserTable::new(features),
             newest_rows: declared.views().iter().map(|_| NewestRow::default()).collect(),
             features: declared,
+            deleted: Mutex::default(),
             items: ItemTable::new(),
             catalog_at: ArcSwap::from_pointee(catalog_at),
             refused_inputs: AtomicU64::new(0),
@@ -187,7 +190,12 @@ impl OnlineState {
                 (Record::UserUpsert(upsert), _) => {
                     self.users.upsert(upsert, (!self.features.is_empty()).then_some(position));
                 }
-                (Record::UserDelete { id, .. }, _) => self.users.forget(id),
+                (Record::UserDelete { id, timestamp }, _) => {
+                    self.users.forget(id);
+                    if !self.features.views().is_empty() {
+                        self.deleted.lock().insert(id.as_str().into(), *timestamp);
+                    }
+                }
                 (Record::FeatureRow(features), row) => self.put_row(position, features, row),
                 _ => {}
             }
@@ -222,6 +230,10 @@ impl OnlineState {
         let Ok(number) = self.features.view(&row.view) else { return };
         let Some(view) = self.features.views().get(number) else { return };
         let Some(new) = ViewRow::new(number, view, row) else { return };
+        let deleted = row.user_id.as_deref().and_then(|user| self.deleted.lock().get(user).copied());
+        if deleted.is_some_and(|deleted| new.created <= deleted) {
+            return;
+        }
         if let Some(newest) = self.newest_rows.get(number) {
             newest.note(&new);
         }

@@ -71,7 +71,7 @@ impl Sweep<'_> {
             return 0;
         }
         let user = self.asked.key(entity).map(|key| key.first());
-        user.and_then(|user| self.gathered.forgotten.get(user)).copied().unwrap_or(0)
+        user.and_then(|user| self.gathered.forgotten.get(user)).map_or(0, |forgotten| forgotten.position)
     }
 
     fn sweep(&self, entries: &[Entry<'_>], asking: &[Asking], part: &mut Part) -> Result<(), OfflineError> {
