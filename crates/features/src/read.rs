@@ -248,9 +248,11 @@ impl ReadPlan {
                         found => Cell::new(state.and_then(|state| kernel.read(state, number, now)), found),
                     }
                 }
-                (Source::View { view, column }, Some(features)) => features.row(view, now).map_or(Cell::NOT_FOUND, |row| {
-                    Cell::new(row.values.get(column).cloned().flatten(), Some(row.event_time))
-                }),
+                (Source::View { view, column }, Some(features)) => {
+                    features.row(view, now).map_or(Cell::NOT_FOUND, |row| {
+                        Cell::new(row.values.get(column).cloned().flatten(), Some(row.event_time))
+                    })
+                }
                 (Source::Embedding, _) => embedding().map_or(Cell::NOT_FOUND, |(vector, trained)| {
                     Cell::new(Some(FeatureValue::Vector(vector)), Some(trained))
                 }),

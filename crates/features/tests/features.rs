@@ -319,7 +319,11 @@ expression = "user.next + item.price"
     use Status::{NotFound, NullValue, OutsideMaxAge, Present};
     assert_eq!(statuses("ann", "tea", 60), [Present, Present, NullValue, Present]);
     assert_eq!(statuses("ann", "tea", 61), [OutsideMaxAge, Present, NullValue, OutsideMaxAge]);
-    assert_eq!(statuses("ann", "unknown", 1), [Present, Present, NullValue, NullValue], "of one of the two nothing is known");
+    assert_eq!(
+        statuses("ann", "unknown", 1),
+        [Present, Present, NullValue, NullValue],
+        "of one of the two nothing is known"
+    );
     assert_eq!(statuses("bob", "unknown", 1), [NotFound, NotFound, NullValue, NotFound]);
 }
 
@@ -434,8 +438,11 @@ fn mistakes_name_their_place_and_a_remedy() {
     for (line, key, hint) in [
         ("default = \"x\"", "features[0].default", "the default is a text, but the feature is a number; give a number"),
         ("group_by = \"type\"\ndefault = 7", "features[0].default", "a map; only features"),
-        ("[[feature_views]]\nname = \"v\"\nentity = \"user\"\nfeatures = { vip = \"bool\" }\ndefaults = { vip = 1 }",
-            "feature_views[0].defaults.vip", "give true or false"),
+        (
+            "[[feature_views]]\nname = \"v\"\nentity = \"user\"\nfeatures = { vip = \"bool\" }\ndefaults = { vip = 1 }",
+            "feature_views[0].defaults.vip",
+            "give true or false",
+        ),
     ] {
         let text = format!("[[features]]\nentity = \"user\"\nname = \"x\"\naggregate = \"sum\"\n{line}\n");
         let error = FeatureSet::compile(&Config::parse(&text).unwrap()).unwrap_err().to_string();

@@ -267,8 +267,10 @@ async fn a_large_read_ends_at_the_timeout() {
 
 #[tokio::test]
 async fn the_server_validates_what_it_has_served() {
-    let recommend = "[recommend]\nlog_features = 1.0\nfeatures = [\"latest\", \"item.clicks\"]\nvalidate_every = \"1s\"\n";
-    let server = Running::start(&PROJECT.replace("[recommend.context]", &format!("{recommend}[recommend.context]"))).await;
+    let recommend =
+        "[recommend]\nlog_features = 1.0\nfeatures = [\"latest\", \"item.clicks\"]\nvalidate_every = \"1s\"\n";
+    let server =
+        Running::start(&PROJECT.replace("[recommend.context]", &format!("{recommend}[recommend.context]"))).await;
     let events = json!({"events": [{"type": "click", "user_id": "ann", "item_id": "tea"}]});
     server.client.post("/v1/events", &events).await.expect(200);
     let body = json!({"user_id": "bob", "limit": 1});
@@ -393,8 +395,7 @@ async fn a_row_without_a_time_holds_since_now_and_pairs_have_two_keys() {
     let body = json!({"entities": {"user": ["ann"], "item": ["tea", "pot"]}, "features": ["strength"]});
     let answer = read(&server, body).await;
     assert_eq!(column(&answer, 0, "values"), json!([0.75, null]));
-    let since: Timestamp =
-        column(&answer, 0, "event_timestamps")[0].as_str().unwrap().parse().unwrap();
+    let since: Timestamp = column(&answer, 0, "event_timestamps")[0].as_str().unwrap().parse().unwrap();
     let age = Timestamp::now().as_seconds() - since.as_seconds();
     assert!((0.0..60.0).contains(&age), "{age}");
     server.stop().await;

@@ -55,7 +55,8 @@ fn a_slip_in_a_feature_is_found_with_its_line_and_its_name() {
 #[test]
 fn a_table_that_is_missing_is_found_by_the_doctor() {
     let project = Project::new();
-    let view = "[[feature_views]]\nname = \"w\"\nentity = \"user\"\npath = \"gone.parquet\"\nfeatures = { v = \"number\" }\n";
+    let view =
+        "[[feature_views]]\nname = \"w\"\nentity = \"user\"\npath = \"gone.parquet\"\nfeatures = { v = \"number\" }\n";
     project.write("tastemaker.toml", view);
     let ended = project.run(&["doctor"]);
     assert_eq!(ended.status, Some(1));

@@ -142,7 +142,9 @@ mod tests {
         }
         let inputs = vec![Input { feature: 3, group: Some("red"), ..Input::default() }];
         let bytes = postcard::to_allocvec(&Happened::Event { received: Some(-1), inputs: inputs.clone() }).unwrap();
-        let Happened::Event { inputs: back, .. } = postcard::from_bytes(&bytes).unwrap() else { panic!("it was an event") };
+        let Happened::Event { inputs: back, .. } = postcard::from_bytes(&bytes).unwrap() else {
+            panic!("it was an event")
+        };
         assert_eq!(back, inputs);
     }
 }

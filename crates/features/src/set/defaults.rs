@@ -27,5 +27,8 @@ pub(super) fn default_of(
         ValueType::Text => "give a text in quotes",
         _ => "only features of the types number, bool and text can have one; leave it out",
     };
-    Err(FeatureSetError::new(key, format!("the default is a {given}, but the feature is a {}; {remedy}", value_type.name())))
+    Err(FeatureSetError::new(
+        key,
+        format!("the default is a {given}, but the feature is a {}; {remedy}", value_type.name()),
+    ))
 }

@@ -344,9 +344,7 @@ impl FeatureSet {
                 let (one, other) = (one.entity.name(), other.entity.name());
                 Err(format!("'{reference}' is a feature of {one} and of {other}; write {one}.{name} or {other}.{name}"))
             }
-            _ => {
-                Err(format!("there is no feature '{reference}'{}", self.meant(reference, name)))
-            }
+            _ => Err(format!("there is no feature '{reference}'{}", self.meant(reference, name))),
         }
     }
 

@@ -86,7 +86,8 @@ impl FeatureSet {
             let (Some(streams), Some(definitions)) = (self.streams.get_mut(place), definitions.get_mut(place)) else {
                 continue;
             };
-            let default = default_of(&format!("features[{index}].default"), compiled.value_type, feature.default.as_ref())?;
+            let default =
+                default_of(&format!("features[{index}].default"), compiled.value_type, feature.default.as_ref())?;
             let number = definitions.len();
             let types = if feature.events.is_empty() {
                 config.events.iter().map(|(name, _)| name.to_owned()).collect()
@@ -342,7 +343,8 @@ fn group_column(array: ArrayRef) -> Result<Group, EvalError> {
     if array.data_type().is_numeric() {
         // Written as `top_k` writes them: 3, not 3.0; no −0.
         let numbers = arrow_cast::cast(&array, &DataType::Float64)?;
-        let name = |number: Option<f64>| number.filter(|number| number.is_finite()).map(|number| (number + 0.0).to_string());
+        let name =
+            |number: Option<f64>| number.filter(|number| number.is_finite()).map(|number| (number + 0.0).to_string());
         return Ok(Group::One(numbers.as_primitive::<Float64Type>().iter().map(name).collect()));
     }
     Ok(Group::One(arrow_cast::cast(&array, &DataType::Utf8)?.as_string::<i32>().clone()))

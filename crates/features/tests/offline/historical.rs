@@ -284,7 +284,11 @@ fn of_a_deleted_user_nothing_before_is_known_at_any_time_and_of_a_deleted_item_i
     assert_eq!((number(1, "clicks_30m"), number(1, "clicks"), number(1, "value")), (Some(1.0), Some(1.0), None));
     assert_eq!(number(0, "purchases_per_click"), Some(0.5), "what a user did to items stays");
     assert_eq!((number(2, "purchases_per_click"), number(2, "dear")), (Some(1.0 / 3.0), Some(2.0)));
-    assert_eq!((number(3, "purchases_per_click"), number(3, "dear")), (Some(1.0 / 3.0), None), "a deleted item has no price");
+    assert_eq!(
+        (number(3, "purchases_per_click"), number(3, "dear")),
+        (Some(1.0 / 3.0), None),
+        "a deleted item has no price"
+    );
 }
 
 #[test]

@@ -210,9 +210,8 @@ impl Engine {
         let embeddings = generation.as_deref().map(|generation| generation as &dyn Embeddings);
         let catalog = self.catalog.snapshot();
         let places: Vec<Option<u32>> = items.iter().map(|id| catalog.row(id)).collect();
-        let fetch_users = |users: &[String]| {
-            self.state.fetch_users(&plan, users.iter().map(String::as_str), now, embeddings)
-        };
+        let fetch_users =
+            |users: &[String]| self.state.fetch_users(&plan, users.iter().map(String::as_str), now, embeddings);
         let fetch_items = |places: &[Option<u32>]| self.state.fetch_items(&plan, places, now, embeddings).fetched;
         // One that goes with all of the other is read once, so that it is the same in all rows.
         let (one_user, one_item) = (users.len() == 1 && rows > 1, places.len() == 1 && rows > 1);

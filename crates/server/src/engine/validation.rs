@@ -34,7 +34,11 @@ impl Engine {
         }
         if validation.mismatches > 0 {
             let (differ, values) = (validation.mismatches, validation.values);
-            tracing::error!(differ, values, "served features are not what the log says; run `tastemaker features validate`");
+            tracing::error!(
+                differ,
+                values,
+                "served features are not what the log says; run `tastemaker features validate`"
+            );
         }
     }
 }
