@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use tastemaker_types::{Event, FeatureRow, Position, Record, Timestamp, Window};
 use crate::Aggregate;
 use crate::entity::ViewRow;
 use crate::fetch::CatalogAt;
+use crate::freshness::NewestRow;
 use crate::intake::{Run, Step, take_in};
 use crate::items::ItemTable;
 use crate::kernel::Input;
@@ -92,33 +93,6 @@ pub struct OnlineState {
     rankings: ArcSwap<Ranked>,
     ranking: Mutex<()>,
     applied: AtomicU64,
-}
-
-/// The newest event times of the rows of a view, in microseconds; `i64::MIN` before the first row.
-struct NewestRow {
-    /// Of those whose time had come when they were created.
-    present: AtomicI64,
-    /// Of the others.
-    ahead: AtomicI64,
-}
-
-impl Default for NewestRow {
-    fn default() -> Self {
-        Self { present: AtomicI64::new(i64::MIN), ahead: AtomicI64::new(i64::MIN) }
-    }
-}
-
-impl NewestRow {
-    fn note(&self, row: &ViewRow) {
-        let newest = if row.event_time > row.created { &self.ahead } else { &self.present };
-        newest.fetch_max(row.event_time.as_micros(), Ordering::Relaxed);
-    }
-
-    fn at(&self, now: Timestamp) -> Option<Timestamp> {
-        let newest = [&self.present, &self.ahead].map(|newest| newest.load(Ordering::Relaxed));
-        let newest = newest.into_iter().filter(|newest| (i64::MIN + 1..=now.as_micros()).contains(newest)).max();
-        newest.map(Timestamp::from_micros)
-    }
 }
 
 /// Rankings with what tells whether they are out of date.
