@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use tastemaker_types::{Event, FeatureRow, Position, Record, Timestamp, Window};
 use crate::Aggregate;
 use crate::entity::ViewRow;
 use crate::fetch::CatalogAt;
+use crate::freshness::NewestRow;
 use crate::intake::{Run, Step, take_in};
 use crate::items::ItemTable;
 use crate::kernel::Input;
@@ -85,38 +86,13 @@ pub struct OnlineState {
     refused_inputs: AtomicU64,
     /// By batch view.
     newest_rows: Vec<NewestRow>,
+    /// When users were deleted last. Rows that were created before say nothing: whoever is forgotten is not brought back by a table.
+    deleted: Mutex<HashMap<Box<str>, Timestamp>>,
     popularity: Popularity,
     popularity_state: Mutex<PopularityState>,
     rankings: ArcSwap<Ranked>,
     ranking: Mutex<()>,
     applied: AtomicU64,
-}
-
-/// The newest event times of the rows of a view, in microseconds; `i64::MIN` before the first row.
-struct NewestRow {
-    /// Of those whose time had come when they were created.
-    present: AtomicI64,
-    /// Of the others.
-    ahead: AtomicI64,
-}
-
-impl Default for NewestRow {
-    fn default() -> Self {
-        Self { present: AtomicI64::new(i64::MIN), ahead: AtomicI64::new(i64::MIN) }
-    }
-}
-
-impl NewestRow {
-    fn note(&self, row: &ViewRow) {
-        let newest = if row.event_time > row.created { &self.ahead } else { &self.present };
-        newest.fetch_max(row.event_time.as_micros(), Ordering::Relaxed);
-    }
-
-    fn at(&self, now: Timestamp) -> Option<Timestamp> {
-        let newest = [&self.present, &self.ahead].map(|newest| newest.load(Ordering::Relaxed));
-        let newest = newest.into_iter().filter(|newest| (i64::MIN + 1..=now.as_micros()).contains(newest)).max();
-        newest.map(Timestamp::from_micros)
-    }
 }
 
 /// Rankings with what tells whether they are out of date.
@@ -144,6 +120,7 @@ impl OnlineState {
             users: UserTable::new(features),
             newest_rows: declared.views().iter().map(|_| NewestRow::default()).collect(),
             features: declared,
+            deleted: Mutex::default(),
             items: ItemTable::new(),
             catalog_at: ArcSwap::from_pointee(catalog_at),
             refused_inputs: AtomicU64::new(0),
@@ -187,7 +164,12 @@ impl OnlineState {
                 (Record::UserUpsert(upsert), _) => {
                     self.users.upsert(upsert, (!self.features.is_empty()).then_some(position));
                 }
-                (Record::UserDelete { id, .. }, _) => self.users.forget(id),
+                (Record::UserDelete { id, timestamp }, _) => {
+                    self.users.forget(id);
+                    if !self.features.views().is_empty() {
+                        self.deleted.lock().insert(id.as_str().into(), *timestamp);
+                    }
+                }
                 (Record::FeatureRow(features), row) => self.put_row(position, features, row),
                 _ => {}
             }
@@ -222,6 +204,10 @@ impl OnlineState {
         let Ok(number) = self.features.view(&row.view) else { return };
         let Some(view) = self.features.views().get(number) else { return };
         let Some(new) = ViewRow::new(number, view, row) else { return };
+        let deleted = row.user_id.as_deref().and_then(|user| self.deleted.lock().get(user).copied());
+        if deleted.is_some_and(|deleted| new.created <= deleted) {
+            return;
+        }
         if let Some(newest) = self.newest_rows.get(number) {
             newest.note(&new);
         }

@@ -13,66 +13,11 @@ use tastemaker_config::Entity;
 use tastemaker_expr::EvalError;
 use tastemaker_types::{Attributes, FeatureValue, Position, Timestamp};
 
+use crate::cell::why_null;
+pub use crate::cell::{Cell, Status};
 use crate::columns::{attribute_column, feature_column, value_at};
 use crate::entity::EntityFeatures;
-use crate::set::{Feature, FeatureId, FeatureSet, InputColumn, SharedFeatures, Source};
-
-/// Whether there is a value, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// There is.
-    Present,
-    /// Something is known, but no value comes of it.
-    NullValue,
-    /// Nothing was ever known of this entity that the feature could come from.
-    NotFound,
-    /// What is known is older than the feature's ttl.
-    OutsideMaxAge,
-}
-
-impl Status {
-    /// As feature servers spell it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Present => "PRESENT",
-            Self::NullValue => "NULL_VALUE",
-            Self::NotFound => "NOT_FOUND",
-            Self::OutsideMaxAge => "OUTSIDE_MAX_AGE",
-        }
-    }
-}
-
-/// One value of one feature.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cell {
-    /// The value, or the feature's default where there is none.
-    pub value: Option<FeatureValue>,
-    /// Whether it was there.
-    pub status: Status,
-    /// The time of what it comes from.
-    pub event_time: Option<Timestamp>,
-}
-
-impl Cell {
-    pub(crate) const NOT_FOUND: Self = Self { value: None, status: Status::NotFound, event_time: None };
-
-    pub(crate) fn new(value: Option<FeatureValue>, event_time: Option<Timestamp>) -> Self {
-        let status = if value.is_some() { Status::Present } else { Status::NullValue };
-        Self { value, status, event_time }
-    }
-
-    /// Expires it if its event time is further back than the ttl; a value of just that age is still good.
-    fn aged(mut self, feature: &Feature, now: Timestamp) -> Self {
-        let expired = |ttl| self.event_time.is_some_and(|at| at < now.minus(ttl));
-        if self.status != Status::NotFound && feature.ttl.is_some_and(expired) {
-            (self.value, self.status) = (None, Status::OutsideMaxAge);
-        }
-        if self.value.is_none() {
-            self.value = feature.default.clone();
-        }
-        self
-    }
-}
+use crate::set::{FeatureId, FeatureSet, InputColumn, SharedFeatures, Source};
 
 /// One feature of all rows of a read.
 #[derive(Debug, Clone, PartialEq)]
@@ -351,21 +296,6 @@ impl ReadPlan {
         };
         Ok(self.wanted.iter().map(column).collect())
     }
-}
-
-/// Why an expression has no value: an input is too old; or nothing that it reads of an entity was ever known; or no value comes of what is.
-fn why_null(features: impl Iterator<Item = Status>, known_attributes: impl Iterator<Item = bool>) -> Status {
-    let (mut reads, mut knows) = (false, false);
-    for known in known_attributes {
-        (reads, knows) = (true, knows || known);
-    }
-    for status in features {
-        if status == Status::OutsideMaxAge {
-            return status;
-        }
-        (reads, knows) = (true, knows || status != Status::NotFound);
-    }
-    if reads && !knows { Status::NotFound } else { Status::NullValue }
 }
 
 /// A cell for each row.

@@ -343,9 +343,14 @@ fn the_newest_row_of_a_view_counts_however_late_others_come() {
     assert_eq!(read(at(week + 10))["worth:lifetime_value"].status, Status::Present, "just as old as the ttl");
     assert_eq!(read(at(week + 11))["worth:lifetime_value"].status, Status::OutsideMaxAge);
     assert_eq!(read(at(60))["worth:taste"].status, Status::NullValue);
-    // What is forgotten is gone.
+    // What is forgotten is gone, and what was created before does not come back.
+    let status = |world: &World| world.read(&["lifetime_value"], "ann", None, at(63))["lifetime_value"].status;
     world.write(vec![Record::UserDelete { id: "ann".to_owned(), timestamp: at(61) }]);
-    assert_eq!(world.read(&["lifetime_value"], "ann", None, at(62))["lifetime_value"].status, Status::NotFound);
+    assert_eq!(status(&world), Status::NotFound);
+    world.write(vec![row(60, 61, 5.0)]);
+    assert_eq!(status(&world), Status::NotFound);
+    world.write(vec![row(60, 62, 5.0)]);
+    assert_eq!(status(&world), Status::Present);
 }
 
 #[test]

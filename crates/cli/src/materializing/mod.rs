@@ -27,6 +27,8 @@ pub(crate) struct Target<'a> {
     pub(crate) config: &'a Config,
     pub(crate) known: &'a mut Materialized,
     pub(crate) sink: &'a mut dyn Sink,
+    /// The server that rows go to; none if they go into the log.
+    pub(crate) server: Option<&'a str>,
     /// Read rows of any age.
     pub(crate) full: bool,
     /// What the query of a view may collect in memory.
@@ -55,7 +57,9 @@ pub(crate) fn materialize(
     let (phase, started) = (format!("materializing {}", view.name), Instant::now());
     progress.update(&phase, 0, None, "rows");
     let mut state = State::read(data_dir)?;
-    let progress_of = state.view(&view.name);
+    let columns = columns_of(view);
+    let key = target.server.map_or_else(|| view.name.clone(), |url| format!("{} at {url}", view.name));
+    let progress_of = state.view(&key, &columns);
     let broken_off = progress_of.run.take().filter(|run| run.full == target.full);
     let Some(source) = Source::open(view, broken_off.as_ref(), target)? else {
         moved.interrupted = true;
@@ -79,7 +83,7 @@ pub(crate) fn materialize(
     };
     if answer.is_some() {
         // A query is not answered again because the first chunk was broken off.
-        state.view(&view.name).run = Some(run.clone());
+        state.view(&key, &columns).run = Some(run.clone());
         state.write(data_dir)?;
     }
     // Rows that hold since the query ran say nothing new by their time, unless they would be too old without it.
@@ -116,12 +120,19 @@ pub(crate) fn materialize(
             return Ok(moved);
         }
         run.next_chunk += 1;
-        state.view(&view.name).run = Some(run.clone());
+        state.view(&key, &columns).run = Some(run.clone());
         state.write(data_dir)?;
     }
-    let done = state.view(&view.name);
+    let done = state.view(&key, &columns);
     (done.read_through, done.run) = (run.latest.filter(|_| run.answer.is_none()), None);
     state.write(data_dir)?;
     source.done();
     Ok(moved)
+}
+
+/// What of a view's declaration says which values are read.
+fn columns_of(view: &FeatureViewConfig) -> String {
+    let features: Vec<String> = view.features.iter().map(|(name, kind)| format!("{name} {kind:?}")).collect();
+    let columns = [&view.user_column, &view.item_column, &view.event_time_column];
+    format!("{} {columns:?} {:?} {}", view.entity.name(), view.created_time_column, features.join(", "))
 }

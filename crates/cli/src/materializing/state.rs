@@ -10,7 +10,7 @@ use tastemaker_types::Timestamp;
 
 const FILE: &str = "materialized.json";
 
-/// By view.
+/// By view and target.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     views: BTreeMap<String, ViewState>,
@@ -19,6 +19,9 @@ pub(super) struct State {
 /// How far one view is.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct ViewState {
+    /// The columns that were read. With others all begins anew: what was read has no values of new ones.
+    #[serde(default)]
+    columns: String,
     /// The latest event or created time of the rows that were read; none for a query, of which every row is read.
     pub(super) read_through: Option<Timestamp>,
     /// A run that was broken off.
@@ -64,8 +67,13 @@ impl State {
         }
     }
 
-    pub(super) fn view(&mut self, name: &str) -> &mut ViewState {
-        self.views.entry(name.to_owned()).or_default()
+    /// How far the view of this key is with these columns.
+    pub(super) fn view(&mut self, key: &str, columns: &str) -> &mut ViewState {
+        let state = self.views.entry(key.to_owned()).or_default();
+        if state.columns != columns {
+            *state = ViewState { columns: columns.to_owned(), ..ViewState::default() };
+        }
+        state
     }
 
     /// Replaces the file, which is whole at any time.

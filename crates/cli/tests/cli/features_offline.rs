@@ -68,6 +68,18 @@ fn features_of_a_file_of_rows_can_be_brought_back_in_as_a_table() {
     std::fs::remove_file(project.file("data/materialized.json")).unwrap();
     assert_eq!(materialize(&[]), (2, 0, 2), "without the file all is read, and still nothing is new");
 
+    // A feature that is added to the view is brought in of all rows.
+    let settings = std::fs::read_to_string(project.file("tastemaker.toml")).unwrap();
+    project.write(
+        "tastemaker.toml",
+        &settings
+            .replace("{ worth = \"number\" }", "{ worth = \"number\", clicks = \"number\" }")
+            .replace("name = \"clicks\"", "name = \"all_clicks\""),
+    );
+    assert_eq!(materialize(&[]), (2, 2, 0), "their values are others now");
+    assert_eq!(materialize(&[]), (0, 0, 0));
+    project.write("tastemaker.toml", &settings);
+
     let all = project.run(&["features", "historical", "--entities", "rows.csv", "--out", "all.arrow", "--statuses"]);
     let error = all.failed(1);
     assert!(error.contains("two columns 'worth'"), "{error}");

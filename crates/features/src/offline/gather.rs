@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tastemaker_config::Entity;
 use tastemaker_log::{LogError, LogReader};
 use tastemaker_store::Catalog;
-use tastemaker_types::{Attributes, EntityUpsert, Event, FeatureRow, Position, Record, UpsertMode};
+use tastemaker_types::{Attributes, EntityUpsert, Event, FeatureRow, Position, Record, Timestamp, UpsertMode};
 
 use super::asked::Asked;
 use super::everybody::Everybody;
@@ -44,8 +44,16 @@ pub(super) enum Who<'a> {
 /// What happened to them.
 pub(super) struct Gathered {
     pub(super) spilled: Spilled,
-    /// Of deleted users, one past the place of their last deletion: nothing of theirs before it is known any more.
-    pub(super) forgotten: HashMap<String, u64>,
+    /// Deleted users: nothing of theirs before their last deletion is known any more.
+    pub(super) forgotten: HashMap<String, Forgotten>,
+}
+
+/// The last deletion of a user.
+#[derive(Clone, Copy)]
+pub(super) struct Forgotten {
+    /// One past its place.
+    pub(super) position: u64,
+    pub(super) at: Timestamp,
 }
 
 /// What is looked for.
@@ -62,7 +70,7 @@ struct Interest<'a> {
 struct Gatherer<'a> {
     interest: &'a Interest<'a>,
     spill: Spill,
-    forgotten: HashMap<String, u64>,
+    forgotten: HashMap<String, Forgotten>,
     scratch: Vec<u8>,
 }
 
@@ -216,7 +224,8 @@ impl Gatherer<'_> {
                         inputs.retain(|input| is_wanted(input.feature).unwrap_or(false));
                         if !inputs.is_empty() {
                             let at = event.timestamp.as_micros();
-                            self.put(entity, number, at, step.position, &Happened::Event(inputs))?;
+                            let received = event.received.map(|received| received.as_micros());
+                            self.put(entity, number, at, step.position, &Happened::Event { received, inputs })?;
                         }
                     }
                 }
@@ -236,8 +245,9 @@ impl Gatherer<'_> {
                     let attributes = upsert.attributes.iter().map(stored).collect();
                     self.upsert(Entity::User, step.position, upsert, attributes)?;
                 }
-                Record::UserDelete { id, .. } => {
-                    self.forgotten.insert(id.clone(), step.position.0 + 1);
+                Record::UserDelete { id, timestamp } => {
+                    let forgotten = Forgotten { position: step.position.0 + 1, at: *timestamp };
+                    self.forgotten.insert(id.clone(), forgotten);
                 }
                 _ => {}
             }
@@ -270,6 +280,10 @@ impl Gatherer<'_> {
             return Ok(());
         }
         let Some(row_of_view) = ViewRow::new(view_number, view, row) else { return Ok(()) };
+        let forgotten = row.user_id.as_ref().and_then(|user| self.forgotten.get(user));
+        if forgotten.is_some_and(|forgotten| row_of_view.created <= forgotten.at) {
+            return Ok(());
+        }
         let at = match self.interest.include_late {
             true => row_of_view.event_time,
             false => row_of_view.event_time.max(row_of_view.created),

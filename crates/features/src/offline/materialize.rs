@@ -36,6 +36,8 @@ const REASONS: usize = 50;
 pub struct Materialized {
     /// By user, since users are forgotten; rows of items are under no user.
     rows: HashMap<Box<str>, OfUser>,
+    /// When users were deleted last: rows that were created before say nothing of them.
+    deleted: HashMap<Box<str>, Timestamp>,
 }
 
 /// By view and item.
@@ -65,7 +67,10 @@ impl Materialized {
             let (position, record) = record?;
             match &record {
                 Record::FeatureRow(row) if row.event_timestamp <= as_of => drop(rows.changes(row)),
-                Record::UserDelete { id, .. } => drop(rows.rows.remove(id.as_str())),
+                Record::UserDelete { id, timestamp } => {
+                    rows.rows.remove(id.as_str());
+                    rows.deleted.insert(id.as_str().into(), *timestamp);
+                }
                 _ => {}
             }
             let done = position.next().0;
@@ -93,6 +98,9 @@ impl Materialized {
             values: fingerprint(&row.values),
         };
         let user = row.user_id.as_deref().unwrap_or_default();
+        if row.user_id.is_some() && self.deleted.get(user).is_some_and(|deleted| new.created <= *deleted) {
+            return false;
+        }
         let key = (row.view.as_str().into(), row.item_id.as_deref().unwrap_or_default().into());
         let of_user = match self.rows.get_mut(user) {
             Some(of_user) => of_user,

@@ -156,7 +156,8 @@ impl Reading {
             let (entry, rest) = postcard::take_from_bytes::<Entry<'_>>(bytes)?;
             bytes = rest;
             let user = self.everybody.ids(entity, entry.entity).0;
-            let known_from = user.and_then(|user| self.gathered.forgotten.get(user)).copied().unwrap_or(0);
+            let known_from = user.and_then(|user| self.gathered.forgotten.get(user));
+            let known_from = known_from.map_or(0, |forgotten| forgotten.position);
             if entry.position >= known_from {
                 entries.push(entry);
             }
@@ -170,7 +171,7 @@ impl Reading {
         let (mut ids, mut attributes) = (Vec::with_capacity(entities.len()), Vec::new());
         for entries in entities {
             let mut living = Living::default();
-            entries.iter().try_for_each(|entry| living.apply(kernel, entry, self.now.as_micros()))?;
+            entries.iter().try_for_each(|entry| living.apply(kernel, entry))?;
             plan.push(&mut columns, entity, Some(&living.features), self.now, || None);
             if wants_attributes(plan, entity) {
                 attributes.push(living.attributes.current());

@@ -71,7 +71,7 @@ impl Sweep<'_> {
             return 0;
         }
         let user = self.asked.key(entity).map(|key| key.first());
-        user.and_then(|user| self.gathered.forgotten.get(user)).copied().unwrap_or(0)
+        user.and_then(|user| self.gathered.forgotten.get(user)).map_or(0, |forgotten| forgotten.position)
     }
 
     fn sweep(&self, entries: &[Entry<'_>], asking: &[Asking], part: &mut Part) -> Result<(), OfflineError> {
@@ -81,7 +81,7 @@ impl Sweep<'_> {
         let mut entries = entries.iter().peekable();
         for asking in asking {
             while let Some(entry) = entries.next_if(|entry| entry.at <= asking.time) {
-                living.apply(kernel, entry, asking.time)?;
+                living.apply(kernel, entry)?;
             }
             for table in self.tables {
                 if let Some(row) = table.row(asking.row as usize) {
@@ -107,14 +107,12 @@ pub(super) struct Living {
 }
 
 impl Living {
-    /// Takes in what happened. An event whose time is after `now`, in microseconds since 1970, does not count yet.
-    pub(super) fn apply(&mut self, kernel: &Kernel, entry: &Entry<'_>, now: i64) -> Result<(), OfflineError> {
+    pub(super) fn apply(&mut self, kernel: &Kernel, entry: &Entry<'_>) -> Result<(), OfflineError> {
         let position = Position(entry.position);
         match postcard::from_bytes::<Happened<'_>>(entry.happened)? {
-            Happened::Event(_) if entry.at > now => {}
-            Happened::Event(inputs) => {
-                // By now its time has come.
-                self.features.apply(kernel, position, Timestamp::from_micros(entry.at), None, &inputs);
+            Happened::Event { received, inputs } => {
+                let received = received.map(Timestamp::from_micros);
+                self.features.apply(kernel, position, Timestamp::from_micros(entry.at), received, &inputs);
             }
             Happened::Row(row) => self.features.put(position, row.into()),
             Happened::Upsert { replace, attributes } => {

@@ -7,97 +7,24 @@ mod events;
 mod expressions;
 mod fingerprint;
 mod streams;
+mod value_type;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::DataType;
 use indexmap::IndexMap;
-use tastemaker_config::{Config, Entity, FeatureKind};
-use tastemaker_types::{AttributeSchema, AttributeType, FeatureValue, Window, did_you_mean, nearest};
+use tastemaker_config::{Config, Entity};
+use tastemaker_types::{AttributeSchema, FeatureValue, Window, did_you_mean, nearest};
 
 use defaults::default_of;
 pub use error::FeatureSetError;
 pub use expressions::{Expression, InputColumn};
 pub use streams::{Evaluated, EventColumns, Streams};
+pub use value_type::ValueType;
 
 /// The place of a feature in its [`FeatureSet`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FeatureId(pub usize);
-
-/// The type of a feature's values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValueType {
-    /// A finite 64-bit float.
-    Number,
-    /// True or false.
-    Bool,
-    /// A text.
-    Text,
-    /// An instant.
-    Time,
-    /// A list of texts.
-    Texts,
-    /// A list of 32-bit floats.
-    Vector,
-    /// Numbers by name.
-    Map,
-}
-
-impl ValueType {
-    /// As users write and read it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Number => "number",
-            Self::Bool => "bool",
-            Self::Text => "text",
-            Self::Time => "time",
-            Self::Texts => "texts",
-            Self::Vector => "vector",
-            Self::Map => "map",
-        }
-    }
-
-    /// Whether a value is of this type.
-    pub const fn holds(self, value: &FeatureValue) -> bool {
-        matches!(
-            (self, value),
-            (Self::Number, FeatureValue::Number(_))
-                | (Self::Bool, FeatureValue::Bool(_))
-                | (Self::Text, FeatureValue::Text(_))
-                | (Self::Time, FeatureValue::Time(_))
-                | (Self::Texts, FeatureValue::Texts(_))
-                | (Self::Vector, FeatureValue::Vector(_))
-                | (Self::Map, FeatureValue::Map(_))
-        )
-    }
-
-    /// What expressions see; none for what they cannot read.
-    pub fn expression_type(self) -> Option<DataType> {
-        let attribute = match self {
-            Self::Number => AttributeType::Number,
-            Self::Bool => AttributeType::Bool,
-            Self::Text => AttributeType::Text,
-            Self::Time => AttributeType::Time,
-            Self::Texts => AttributeType::Tags,
-            Self::Vector | Self::Map => return None,
-        };
-        Some(tastemaker_expr::arrow_type(attribute))
-    }
-}
-
-impl From<FeatureKind> for ValueType {
-    fn from(kind: FeatureKind) -> Self {
-        match kind {
-            FeatureKind::Number => Self::Number,
-            FeatureKind::Bool => Self::Bool,
-            FeatureKind::Text => Self::Text,
-            FeatureKind::Time => Self::Time,
-            FeatureKind::Texts => Self::Texts,
-            FeatureKind::Vector => Self::Vector,
-        }
-    }
-}
 
 /// Where a feature's values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,7 +44,9 @@ fn only_what_would_change_a_read_is_written() {
         (worth("ann", at(10), Some(at(20)), 2.0), false, "and again"),
         (worth("bob", at(10), Some(at(10)), 1.0), false, "created at its time, which is what none means"),
         (worth("bob", at(11), None, 1.0), true, "newer, with the same value"),
-        (worth("cat", at(10), None, 1.0), true, "forgotten in between"),
+        (worth("cat", at(10), None, 1.0), false, "forgotten since"),
+        (worth("cat", at(10), Some(at(11)), 1.0), false, "created when they were forgotten"),
+        (worth("cat", at(10), Some(at(12)), 1.0), true, "created since they were forgotten"),
         (worth("dan", at(1), None, 1.0), true, "new"),
         (worth("eve", at(50), None, 1.0), true, "what the log has is of the future"),
     ];

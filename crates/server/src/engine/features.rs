@@ -1,9 +1,8 @@
-//! Reading features online: a request is checked whole, then read from state at one moment. Pushing rows of feature views.
+//! Reading features online: a request is checked whole, then read from state at one moment.
 
 use std::collections::HashSet;
 
 use serde::{Serialize, Serializer};
-use tastemaker_api::feast::Columns;
 use tastemaker_api::{CellRef, ColumnRef, OnlineFeatures as Written};
 use tastemaker_config::Entity;
 use tastemaker_features::set::{Feature, FeatureId, SharedFeatures, ValueType};
@@ -11,8 +10,8 @@ use tastemaker_features::{Cell, Embeddings, FeatureColumn, Fetched, ReadPlan, St
 use tastemaker_monitor::catalogue as metrics;
 use tastemaker_types::{Attributes, FeatureValue, Timestamp, validate_id};
 
-use super::{Engine, PendingWrite};
-use crate::{EngineError, feature_rows};
+use super::Engine;
+use crate::EngineError;
 
 /// The most rows of one read.
 const MAX_ROWS: usize = 10_000;
@@ -117,7 +116,7 @@ impl Serialize for OnlineFeatures {
     }
 }
 
-fn wrong(field: impl Into<String>, message: impl Into<String>) -> EngineError {
+pub(super) fn wrong(field: impl Into<String>, message: impl Into<String>) -> EngineError {
     EngineError::FeatureRequest { field: field.into(), message: message.into() }
 }
 
@@ -289,38 +288,6 @@ impl Engine {
                 self.monitor.count(&metrics::FEATURE_VALUES, [view, status.name()], count);
             }
         }
-    }
-
-    /// Writes rows of a batch feature view, given as columns: all, or none if any is wrong. Says how many, once they are on
-    /// disk and can be read. A column of a join key (`user_id`, `item_id`) is needed; without `event_timestamp` rows hold
-    /// since now.
-    ///
-    /// # Errors
-    /// [`EngineError::FeatureRequest`] if there is no such view; [`EngineError::FeatureRows`] names each wrong value.
-    pub async fn push_features(&self, view: &str, columns: &Columns) -> Result<usize, EngineError> {
-        let (rows, pending) = self.begin_push(view, columns)?;
-        pending.wait(&self.monitor).await?;
-        Ok(rows)
-    }
-
-    /// Checks and queues rows.
-    pub(crate) fn begin_push(&self, view: &str, columns: &Columns) -> Result<(usize, PendingWrite), EngineError> {
-        let set = self.state.features();
-        let number = set.view(view).map_err(|message| wrong("view", message))?;
-        let (Some(known), Some(declared)) =
-            (set.views().get(number), self.config.feature_views.iter().find(|known| known.name == view))
-        else {
-            return Err(wrong("view", format!("there is no feature view '{view}'")));
-        };
-        let most = self.config.server.batch_limit;
-        let records = feature_rows::judge(known, declared, columns, most, Timestamp::now()).map_err(|refused| {
-            self.monitor.count(&metrics::INGESTED, ["feature_row", "refused"], refused.rows as u64);
-            EngineError::FeatureRows(refused)
-        })?;
-        let rows = records.len();
-        let pending = self.begin_write(records)?;
-        self.monitor.count(&metrics::INGESTED, ["feature_row", "accepted"], rows as u64);
-        Ok((rows, pending))
     }
 }
 

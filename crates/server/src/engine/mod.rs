@@ -8,6 +8,7 @@ mod feature_list;
 mod features;
 mod generations;
 mod health;
+mod push;
 mod recommend;
 mod replay;
 mod validation;

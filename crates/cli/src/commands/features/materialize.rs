@@ -125,6 +125,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             config: &config,
             known: if blindly(view) { &mut nothing } else { &mut known },
             sink: &mut *sink,
+            server: args.url.as_deref(),
             full: args.full,
             memory_bytes: args.memory.as_usize(),
         };
