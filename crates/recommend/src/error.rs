@@ -115,7 +115,7 @@ pub enum GenerationError {
         source: ArtifactError,
     },
     /// Factors or the encoder are not what they should be.
-    #[error("generation {version} has a bad {file}: {source}")]
+    #[error("generation {version} has a bad {file}: {source}; train again, or promote another generation")]
     Model {
         /// Which generation.
         version: u64,
@@ -125,7 +125,7 @@ pub enum GenerationError {
         source: ModelError,
     },
     /// The index is not what it should be.
-    #[error("generation {version} has a bad index: {source}")]
+    #[error("generation {version} has a bad index: {source}; train again, or promote another generation")]
     Index {
         /// Which generation.
         version: u64,

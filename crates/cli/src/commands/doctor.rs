@@ -10,6 +10,7 @@ use serde::Serialize;
 use tastemaker_artifacts::GenerationStore;
 use tastemaker_config::Config;
 use tastemaker_log::{EventLog, LogOptions, LogReader};
+use tastemaker_recommend::check_generation;
 use tastemaker_types::{Position, Timestamp, Window};
 
 use crate::context::Context;
@@ -195,8 +196,9 @@ fn check_generations(config: &Config) -> Vec<Check> {
     };
     let mut checks = Vec::new();
     for version in &versions {
-        match store.load(*version) {
-            Ok(_) => {}
+        let checked = store.load(*version).map_err(anyhow::Error::from).and_then(|it| Ok(check_generation(&it)?));
+        match checked {
+            Ok(()) => {}
             Err(error) if champion == Some(*version) => checks.push(Check::failed("models", error)),
             Err(error) => checks.push(Check::warning("models", error.to_string())),
         }
