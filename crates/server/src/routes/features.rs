@@ -21,7 +21,7 @@ const BYTES_PER_VALUE: usize = 48;
 /// List features
 ///
 /// Every feature with what its declaration says, and the feature services.
-#[utoipa::path(get, path = "/v1/features", tag = "features", responses((status = 200, body = FeaturesResponse)))]
+#[utoipa::path(get, path = "/v1/features", operation_id = "list_features", tag = "features", responses((status = 200, body = FeaturesResponse)))]
 pub(super) async fn list(State(app): State<App>) -> Json<FeaturesResponse> {
     Json(app.engine().features())
 }
@@ -31,7 +31,7 @@ pub(super) async fn list(State(app): State<App>) -> Json<FeaturesResponse> {
 /// The present values of features of users, of items, or of pairs of both, in the order asked for. An entity that nobody
 /// knows has rows as others have, with the status NOT_FOUND.
 #[utoipa::path(
-    post, path = "/v1/features/online", tag = "features", request_body = OnlineFeaturesRequest,
+    post, path = "/v1/features/online", operation_id = "read_features", tag = "features", request_body = OnlineFeaturesRequest,
     responses(
         (status = 200, body = OnlineFeaturesResponse),
         (status = 400, body = Problem, content_type = "application/problem+json"),
