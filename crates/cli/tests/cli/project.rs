@@ -65,6 +65,9 @@ fn exports_hold_everything() {
     let exported = project.run(&[&vectors[..], &["--json"]].concat()).json();
     assert_eq!((&exported["users"], &exported["items"], &exported["rank"]), (&USERS.into(), &ITEMS.into(), &8.into()));
     assert!(project.file("u.parquet").exists() && project.file("i.parquet").exists());
+    let again = project.run(&vectors).failed(1);
+    assert!(again.contains("u.parquet is there already") && again.contains("--overwrite"), "{again}");
+    project.run(&[&vectors[..], &["--overwrite"]].concat()).ok();
 }
 
 #[test]
