@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use tastemaker_config::{Config, FILE_NAME, LoadOptions, Loaded};
+use tastemaker_config::{Config, FILE_NAME, LoadOptions, Loaded, Origin};
+use tastemaker_server::EngineError;
 
 use crate::args::Global;
 use crate::output::Output;
@@ -56,7 +57,14 @@ impl Context {
         }
         let loaded = Config::load(&options)?;
         // What the file's own rules cannot see: expressions, names of stages.
-        tastemaker_server::check(&loaded.config).with_context(|| path.display().to_string())?;
+        tastemaker_server::check(&loaded.config).map_err(|error| {
+            let origin = match &error {
+                EngineError::Settings(wrong) => loaded.origin(&wrong.setting()),
+                _ => Origin::Default,
+            };
+            let place = if origin == Origin::Default { path.display().to_string() } else { origin.to_string() };
+            anyhow::Error::new(error).context(place)
+        })?;
         Ok(loaded)
     }
 
