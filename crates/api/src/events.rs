@@ -6,12 +6,14 @@ use utoipa::ToSchema;
 
 use crate::BatchRequest;
 use crate::entities::AttributeValues;
+use crate::objects::objects;
 
 /// Events to record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsRequest {
     /// The events, in the order in which they happened.
+    #[serde(deserialize_with = "objects")]
     pub events: Vec<EventInput>,
 }
 

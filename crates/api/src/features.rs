@@ -6,6 +6,7 @@ use tastemaker_types::Attributes;
 use utoipa::ToSchema;
 
 use crate::entities::AttributeValues;
+use crate::objects::object;
 
 /// Which entities features are read of.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -27,6 +28,7 @@ pub struct EntityIds {
 #[serde(deny_unknown_fields)]
 pub struct OnlineFeaturesRequest {
     /// Of whom.
+    #[serde(deserialize_with = "object")]
     pub entities: EntityIds,
     /// Features by name, as `entity.name`, or as `view:name`. Give these or `feature_service`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -313,7 +313,11 @@ impl OnlineState {
     fn rank(&self, now: Timestamp) -> Arc<Rankings> {
         let began = Instant::now();
         let applied = self.applied.load(Ordering::Acquire);
-        let popularity = self.popularity.read(&self.popularity_state.lock(), now);
+        let popularity = {
+            let mut state = self.popularity_state.lock();
+            self.popularity.forget(&mut state, now);
+            self.popularity.read(&state, now)
+        };
         let catalog = self.catalog.snapshot();
         let rows = catalog.len() as u32;
         let rankings =

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tastemaker_config::{Config, EventTypes, TimestampUnit};
-use tastemaker_types::{Attributes, Event, IdError, Record, TimeError, Timestamp};
+use tastemaker_types::{Attributes, Event, IdError, Record, TimeError, Timestamp, check_properties};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::coerce::{self, Mistake};
@@ -101,7 +101,11 @@ impl EventMaker {
         let ahead = |error: TimeError| (Some(event::TIMESTAMP), Mistake::new("in the future", error.to_string()));
         event.timestamp.check_not_ahead(now).map_err(ahead)?;
         event.validate_ids().map_err(|error| (slot_of(&error), Mistake::new("bad id", error.to_string())))?;
-        Ok(Record::Event(event))
+        check_properties(&event.properties)
+            .map_err(|error| (Some(event::PROPERTIES), Mistake::new("bad properties", error.to_string())))?;
+        let record = Record::Event(event);
+        record.check_size().map_err(|error| (None, Mistake::new("too large", error.to_string())))?;
+        Ok(record)
     }
 }
 

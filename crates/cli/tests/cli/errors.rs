@@ -64,6 +64,30 @@ fn a_table_that_is_missing_is_found_by_the_doctor() {
 }
 
 #[test]
+fn a_rule_that_names_no_attribute_is_found_with_its_place() {
+    let project = Project::new();
+    project.write(
+        "tastemaker.toml",
+        "[items.attributes]\navailable = \"bool\"\n\n[recommend]\neligibility = \"avialable\"\n",
+    );
+    for verb in [&["config", "check"][..], &["doctor"], &["serve"]] {
+        let ended = project.run(verb);
+        let said = ended.stdout + &ended.stderr;
+        assert!(said.contains("tastemaker.toml:5:1") && said.contains("recommend.eligibility"), "{said}");
+        assert!(said.contains("did you mean 'available'?"), "{said}");
+    }
+    let ended = project.run(&["config", "check", "--set", "recommend.eligibility=avail"]);
+    assert!(ended.stderr.contains("--set recommend.eligibility: "), "{}", ended.stderr);
+}
+
+#[test]
+fn training_on_nothing_leaves_nothing() {
+    let project = Project::new();
+    project.run(&["train"]).failed(1);
+    assert!(!project.file("data").exists());
+}
+
+#[test]
 fn a_wrong_command_line_ends_with_status_2() {
     let project = Project::new();
     for arguments in [&["trian"][..], &["recommend"], &["export", "embeddings"], &["train", "--force", "--no-promote"]]

@@ -470,7 +470,10 @@ mod tests {
         fn records_come_back_as_they_were(records in prop::collection::vec(record(), 0..5)) {
             let mut bytes = Vec::new();
             for record in &records {
+                let before = bytes.len();
                 encode(record, &mut bytes);
+                let (size, bound) = (bytes.len() - before, record.size_bound());
+                prop_assert!((size..=4 * size + 128).contains(&bound), "{size} bytes, bound {bound}: {record:?}");
             }
             let mut rest = &bytes[..];
             for record in records {

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
-use tastemaker_api::RefusedGeneration;
 use tastemaker_artifacts::GenerationStore;
 use tastemaker_config::Config;
 use tastemaker_features::OnlineState;
@@ -56,7 +55,7 @@ pub struct Engine {
     generations: GenerationStore,
     /// Held while a generation is loaded and installed, so that two switches cannot cross.
     switching: Mutex<()>,
-    refused: Mutex<Option<RefusedGeneration>>,
+    refused: Mutex<Option<generations::Refusal>>,
     log: RwLock<Option<EventLog>>,
     monitor: Arc<Monitor>,
 }

@@ -23,7 +23,7 @@ const HEAVY: usize = 50_000;
 /// List features
 ///
 /// Every feature with what its declaration says, and the feature services.
-#[utoipa::path(get, path = "/v1/features", tag = "features", responses((status = 200, body = FeaturesResponse)))]
+#[utoipa::path(get, path = "/v1/features", operation_id = "list_features", tag = "features", responses((status = 200, body = FeaturesResponse)))]
 pub(super) async fn list(State(app): State<App>) -> Json<FeaturesResponse> {
     Json(app.engine().features())
 }
@@ -33,7 +33,7 @@ pub(super) async fn list(State(app): State<App>) -> Json<FeaturesResponse> {
 /// The present values of features of users, of items, or of pairs of both, in the order asked for. An entity that nobody
 /// knows has rows as others have, with the status NOT_FOUND.
 #[utoipa::path(
-    post, path = "/v1/features/online", tag = "features", request_body = OnlineFeaturesRequest,
+    post, path = "/v1/features/online", operation_id = "read_features", tag = "features", request_body = OnlineFeaturesRequest,
     responses(
         (status = 200, body = OnlineFeaturesResponse),
         (status = 400, body = Problem, content_type = "application/problem+json"),
