@@ -166,7 +166,7 @@ proptest! {
     #[test]
     fn events_of_clocks_that_run_ahead_count_from_their_own_time_on(
         events in proptest::collection::vec((event(0..=4 * GAP), 0..100i64, any::<bool>()), 0..60),
-        later in proptest::collection::vec(0..300 * SECOND, 4),
+        later in proptest::collection::vec(0..300 * SECOND, 2),
     ) {
         let definitions: Vec<Definition> = windowed().into_iter().chain(sessions()).collect();
         let kernel = Kernel::new(definitions.clone()).unwrap();

@@ -196,7 +196,6 @@ fn what_is_known_is_as_of_the_end_and_of_nobody_who_was_deleted() {
             "user ann  user at_home true PRESENT",
             "user ann  user latest [\"tea\"] PRESENT",
             "user ann  user spent 4 PRESENT",
-            "user cat  user at_home  NULL_VALUE",
             "user cat  worth segment  OUTSIDE_MAX_AGE",
             "user cat  worth taste  OUTSIDE_MAX_AGE",
             "user cat  worth value  OUTSIDE_MAX_AGE",

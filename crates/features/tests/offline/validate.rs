@@ -160,6 +160,9 @@ fn a_hundred_thousand_values_that_were_served_while_the_state_changed_are_what_t
     let applied = Arc::clone(&shop);
     let log = EventLog::open(dir.path(), options, Box::new(move |records| applied.state.apply(records))).unwrap();
     let (ended, answers) = (AtomicBool::new(false), AtomicU64::new(0));
+    // An answer finds rows first and reads features of them later: an item that became known in between would be none to it.
+    let items = (0..40).map(|n| Record::ItemUpsert(upsert(&format!("item {n}"), &[], UpsertMode::Merge, at(0))));
+    log.append(items.collect()).unwrap();
     std::thread::scope(|scope| {
         for reader in 0..3u64 {
             let (shop, log, ended, answers) = (&shop, &log, &ended, &answers);

@@ -30,6 +30,8 @@ impl Engine {
     fn count_validation(&self, validation: &Validation) {
         self.monitor.count(&metrics::FEATURE_VALIDATION_VALUES, [], validation.values);
         for (name, feature) in &validation.features {
+            // So that an increase is seen from the first mismatch on.
+            self.monitor.count_to(&metrics::FEATURE_VALIDATION_MISMATCHES, [name], 0);
             self.monitor.count(&metrics::FEATURE_VALIDATION_MISMATCHES, [name], feature.mismatches);
         }
         if validation.mismatches > 0 {
