@@ -62,19 +62,24 @@ def timed(command: list, folder: pathlib.Path) -> tuple[float, float, str]:
     return time.perf_counter() - begin, usage.ru_maxrss / 1024, printed
 
 
-def differing(theirs: pathlib.Path, ours: pathlib.Path) -> tuple[int, int]:
-    """Of a sample of the rows, how many values differ, and how many are null in both."""
+def differing(theirs: pathlib.Path, ours: pathlib.Path) -> dict:
+    """How many rows Feast drops: those of which nothing was known at their time. Of a sample, how many values differ; a dropped row has none."""
     import pandas
 
     names = [f"f{n}" for n in range(FEATURES)]
-    read = lambda path: pandas.read_parquet(path).set_index("row").sort_index()
+    read = lambda path: pandas.read_parquet(path).set_index("row", verify_integrity=True)[names]
     theirs, ours = read(theirs), read(ours)
-    if len(theirs) != ROWS or len(ours) != ROWS:
-        raise SystemExit(f"{len(theirs)} and {len(ours)} rows came of {ROWS}")
-    sample = theirs.sample(COMPARED, random_state=4).index
-    theirs, ours = theirs.loc[sample, names], ours.loc[sample, names]
-    nulls = theirs.isna() & ours.isna()
-    return int((~((theirs == ours) | nulls)).sum().sum()), int(nulls.sum().sum())
+    if len(ours) != ROWS:
+        raise SystemExit(f"{len(ours)} rows came of {ROWS}")
+    sample = ours.sample(COMPARED, random_state=4)
+    others = theirs.reindex(sample.index)
+    nulls = sample.isna() & others.isna()
+    return {
+        "compared": COMPARED * FEATURES,
+        "null_in_both": int(nulls.sum().sum()),
+        "different": int((~((sample == others) | nulls)).sum().sum()),
+        "rows_that_feast_drops": ROWS - len(theirs),
+    }
 
 
 def compare(tools, folder: pathlib.Path, rounds: int = 3) -> dict:
@@ -86,20 +91,19 @@ def compare(tools, folder: pathlib.Path, rounds: int = 3) -> dict:
     projects.feast_project(folder / "feast", view, FEATURES, f"  type: sqlite\n  path: {folder}/online.db\n")
     ours, theirs = folder / "ours.parquet", folder / "theirs.parquet"
     command = [tools.release / "tastemaker", "features", "historical", "--entities", rows, "--out", ours]
-    mine = min(timed([*command, "--features", ",".join(f"{projects.VIEW}:{name}" for name in names)], folder / "tastemaker")[:2] for _ in range(rounds))
     references = ",".join(f"{projects.VIEW}:{name}" for name in names)
+    mine = min(timed([*command, "--features", references], folder / "tastemaker")[:2] for _ in range(rounds))
     feast = [sys.executable, "-c", FEAST, folder / "feast", rows, theirs, references]
     measured = []
     for _ in range(rounds):
         _, memory, printed = timed(feast, folder / "feast")
         # Without the start of Python and the imports.
         measured.append((json.loads(printed.splitlines()[-1])["seconds"], memory))
-    different, nulls = differing(theirs, ours)
-    if different:
-        raise SystemExit(f"{different} of {COMPARED * FEATURES} values differ")
+    compared = differing(theirs, ours)
+    if compared["different"]:
+        raise SystemExit(f"values differ: {compared}")
     peer = min(measured)
     return {
         "rows": ROWS, "features": FEATURES, "table_rows": USERS * VERSIONS, "rounds": rounds,
-        "compared": COMPARED * FEATURES, "different": different, "null_in_both": nulls,
         "feast": {"seconds": peer[0], "peak_mib": peer[1]}, "tastemaker": {"seconds": mine[0], "peak_mib": mine[1]},
-    }
+    } | compared

@@ -138,7 +138,7 @@ def highest(tools, data: pathlib.Path, folder: pathlib.Path, peer: str, workers:
     with server(peer, folder / f"highest-{peer}-{workers}", data, tools, workers) as port:
 
         def held(rate: float) -> dict | None:
-            outcome = load(tools, port, path, rate, max(300, int(rate * 5)), 32)
+            outcome = load(tools, port, path, rate, max(200, int(rate * 4)), 32)
             good = set(outcome["statuses"]) == {"200"} and outcome["p99_ms"] < HELD_MS
             return figures(outcome) if good else None
 

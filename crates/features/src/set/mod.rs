@@ -78,7 +78,8 @@ pub struct View {
 #[derive(Debug, Default)]
 pub struct FeatureSet {
     features: Vec<Feature>,
-    by_name: HashMap<(Entity, String), FeatureId>,
+    /// By entity.
+    by_name: [HashMap<String, FeatureId>; 3],
     streams: [Streams; 3],
     event_columns: EventColumns,
     views: Vec<View>,
@@ -104,7 +105,7 @@ impl FeatureSet {
     fn compiled(config: &Config) -> Result<Self, FeatureSetError> {
         let mut set = Self {
             features: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: Default::default(),
             streams: Default::default(),
             event_columns: EventColumns::default(),
             views: Vec::new(),
@@ -142,7 +143,9 @@ impl FeatureSet {
     fn add(&mut self, feature: Feature) -> FeatureId {
         let id = FeatureId(self.features.len());
         // Of two features with one name the declared one counts: the project file's own rules refuse all others.
-        self.by_name.insert((feature.entity, feature.name.clone()), id);
+        if let Some(named) = self.by_name.get_mut(feature.entity as usize) {
+            named.insert(feature.name.clone(), id);
+        }
         self.features.push(feature);
         id
     }
@@ -247,7 +250,7 @@ impl FeatureSet {
 
     /// A feature of an entity by name.
     pub fn named(&self, entity: Entity, name: &str) -> Option<FeatureId> {
-        self.by_name.get(&(entity, name.to_owned())).copied()
+        self.by_name.get(entity as usize)?.get(name).copied()
     }
 
     /// The feature that a reference means: `view:feature`, `entity.feature`, or a name that only one entity has.

@@ -1,7 +1,5 @@
 //! Reading features online: a request is checked whole, then read from state at one moment.
 
-use std::collections::HashSet;
-
 use serde::{Serialize, Serializer};
 use tastemaker_api::{CellRef, ColumnRef, OnlineFeatures as Written};
 use tastemaker_config::Entity;
@@ -189,8 +187,9 @@ impl Engine {
         if ids.is_empty() {
             return Err(wrong("features", "give the names of features, or a feature_service"));
         }
-        let mut seen = HashSet::with_capacity(ids.len());
-        if let Some((name, _)) = names.iter().zip(&ids).find(|(_, id)| !seen.insert(**id)) {
+        let mut seen = vec![false; set.features().len()];
+        let mut again = |id: FeatureId| seen.get_mut(id.0).is_some_and(|seen| std::mem::replace(seen, true));
+        if let Some((name, _)) = names.iter().zip(&ids).find(|(_, id)| again(**id)) {
             return Err(wrong("features", format!("'{name}' is asked for twice; remove one")));
         }
         Ok((names, ids))
