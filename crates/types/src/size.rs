@@ -82,7 +82,8 @@ fn event_size(event: &Event) -> usize {
     let ids: usize =
         [&event.event_id, &event.event_type, &event.user_id, &event.item_id].map(|id| text(id)).iter().sum();
     let others = maybe(event.session_id.as_ref()) + maybe(event.request_id.as_ref());
-    ids + others + 2 * NUMBER + attributes_size(&event.properties)
+    // When it happened, when it was received, its value.
+    ids + others + 3 * NUMBER + attributes_size(&event.properties)
 }
 
 fn upsert_size(upsert: &EntityUpsert) -> usize {
