@@ -11,6 +11,7 @@ use tastemaker_store::index::{FlatIndex, NO_ROW, PlannedIndex, VectorIndex};
 use tastemaker_types::Timestamp;
 
 use crate::GenerationError;
+use crate::check::check_users;
 use crate::numeric::norm;
 
 /// A generation's model in memory, its item vectors mapped from their file: what is the same whatever items it serves.
@@ -44,6 +45,7 @@ impl Model {
         check(version, "the number of item vectors", factors.rows(), manifest.model.items)?;
         check(version, "the length of the item vectors", factors.cols(), manifest.model.rank)?;
         encoder.check_factors(&factors).map_err(model(ENCODER))?;
+        check_users(generation)?;
         let norms = factors.as_slice().chunks_exact(factors.cols().max(1)).map(norm).collect();
         Ok(Self { manifest, ids, factors, norms, encoder })
     }
