@@ -18,7 +18,7 @@ const COUNT: Operation = Operation::repeatable("count");
 /// How long a count is believed.
 const COUNT_TTL: Duration = Duration::from_secs(30);
 /// The module counts for at most so long; what it has not counted by then is many.
-const COUNT_TIMEOUT: Duration = Duration::from_millis(10);
+const COUNT_TIMEOUT: Duration = Duration::from_millis(20);
 /// Filters whose counts are remembered.
 const MAX_COUNTS: usize = 1_024;
 /// The most searches for one answer, each for twice as many as the one before.

@@ -124,7 +124,11 @@ impl Translator<'_> {
             Ast::Or(operands) if !truth => self.all(operands, truth),
             Ast::And(operands) | Ast::Or(operands) => self.any(operands, truth),
             Ast::Literal(Literal::Bool(value)) => {
-                if *value == truth { Bound::EVERYTHING } else { Bound::NOTHING }
+                if *value == truth {
+                    Bound::EVERYTHING
+                } else {
+                    Bound::NOTHING
+                }
             }
             Ast::Literal(Literal::Null(_)) => Bound::NOTHING,
             Ast::Column(_) => self.equal(ast, &Literal::Bool(true), truth),

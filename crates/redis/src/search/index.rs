@@ -5,11 +5,11 @@ use tastemaker_config::{RedisIndexConfig, RedisIndexKind, RedisVectorType};
 use tastemaker_types::{AttributeSchema, AttributeType};
 
 use super::query::named;
+use crate::RedisError;
 use crate::client::{Client, Operation};
 use crate::codec::SEPARATOR;
 use crate::layout::{EMBEDDING, VectorFormat, embedding_field};
 use crate::reply::{list, number, pairs, text};
-use crate::RedisError;
 
 const CREATE: Operation = Operation::repeatable("create_index").bulk();
 const DROP: Operation = Operation::repeatable("drop_index").bulk();
@@ -169,9 +169,9 @@ impl IndexInfo {
 }
 
 fn last_failure(value: Value) -> Option<String> {
-    let last = pairs(value)?.into_iter().find_map(|(name, value)| {
-        (text(name)? == "last indexing error").then(|| text(value))?
-    })?;
+    let last = pairs(value)?
+        .into_iter()
+        .find_map(|(name, value)| (text(name)? == "last indexing error").then(|| text(value))?)?;
     Some(if last == "N/A" { String::new() } else { last })
 }
 
@@ -183,7 +183,9 @@ impl Client {
     pub async fn create_index(&self, schema: &IndexSchema<'_>) -> Result<(), RedisError> {
         let command = schema.command(&self.layout().index(schema.generation), self.layout().item_prefix());
         match self.call_everywhere(CREATE, &command).await {
-            Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("already exists") => Ok(()),
+            Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("already exists") => {
+                Ok(())
+            }
             result => result.map(|_| ()),
         }
     }
@@ -214,7 +216,8 @@ impl Client {
     /// [`RedisError::NoIndex`] if the generation has no index.
     pub async fn point_alias(&self, generation: &str) -> Result<(), RedisError> {
         let index = self.layout().index(generation);
-        let answer = self.call_everywhere(ALIAS, redis::cmd("FT.ALIASUPDATE").arg(self.layout().alias()).arg(&index)).await;
+        let answer =
+            self.call_everywhere(ALIAS, redis::cmd("FT.ALIASUPDATE").arg(self.layout().alias()).arg(&index)).await;
         answer.map(|_| ()).map_err(|error| named(error, &index))
     }
 
@@ -224,7 +227,9 @@ impl Client {
     /// [`RedisError`].
     pub async fn remove_alias(&self) -> Result<(), RedisError> {
         match self.call_everywhere(ALIAS, redis::cmd("FT.ALIASDEL").arg(self.layout().alias())).await {
-            Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("does not exist") => Ok(()),
+            Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("does not exist") => {
+                Ok(())
+            }
             Err(RedisError::NoIndex { .. }) => Ok(()),
             result => result.map(|_| ()),
         }

@@ -197,9 +197,8 @@ impl Client {
             self.call(operation, &query.command()).await.map(|answer| vec![answer])
         };
         let answers = answers.map_err(|error| named(error, &query.index))?.into_iter();
-        let read = |answer| {
-            Rows::read(answer, operation.name(), |key| Layout::item_id(self.layout(), key).map(str::to_owned))
-        };
+        let read =
+            |answer| Rows::read(answer, operation.name(), |key| Layout::item_id(self.layout(), key).map(str::to_owned));
         let mut parts = answers.map(read).collect::<Result<Vec<Rows>, RedisError>>()?;
         match parts.len() {
             1 => Ok(parts.remove(0)),
@@ -232,7 +231,8 @@ mod tests {
     #[test]
     fn a_filtered_search_reads_as_one_would_write_it_by_hand() {
         let filter = Filter { text: "@category:{$p0}".to_owned(), params: vec![Param::tag("a\\b")] };
-        let knn = Knn { k: 5, vector: b"v".to_vec(), policy: Some(HybridPolicy::AdhocBruteForce), ef_runtime: Some(64) };
+        let knn =
+            Knn { k: 5, vector: b"v".to_vec(), policy: Some(HybridPolicy::AdhocBruteForce), ef_runtime: Some(64) };
         let fields = Returned::Fields(vec!["price".to_owned()]);
         assert_eq!(
             words(&Query::nearest("idx:items", filter.clone(), knn, fields)),
