@@ -4,6 +4,8 @@
 //! true and one for where it is false, and `NOT` exchanges them: NULL is in neither. A translation is exact, or passes more than it should;
 //! then the condition itself is in the residue. Filter and residue together pass exactly what the condition is true of.
 
+mod bound;
+
 use std::fmt::Write as _;
 
 use tastemaker_expr::{Ast, Comparison, Expr, InList, Literal};
@@ -11,6 +13,7 @@ use tastemaker_types::AttributeSchema;
 
 use crate::codec::{MAX_INDEXED_TAG, encode_number, encode_tag};
 use crate::search::{Filter, IndexField, Param};
+use bound::{Bound, Passes};
 
 /// The most values of one filter; a condition with more is checked afterwards.
 const MAX_PARAMS: usize = 1_024;
@@ -55,58 +58,6 @@ impl Pushdown {
         };
         let residue = if filter.is_none() { None } else { Expr::all(residue) };
         Self { filter, residue }
-    }
-}
-
-/// What a filter passes.
-#[derive(Debug, Clone, PartialEq)]
-enum Passes {
-    All,
-    None,
-    These(String),
-}
-
-impl Passes {
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::None, _) | (_, Self::None) => Self::None,
-            (Self::All, these) | (these, Self::All) => these,
-            (Self::These(a), Self::These(b)) => Self::These(format!("{a} {b}")),
-        }
-    }
-
-    fn or(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::All, _) | (_, Self::All) => Self::All,
-            (Self::None, these) | (these, Self::None) => these,
-            (Self::These(a), Self::These(b)) => Self::These(format!("{a} | {b}")),
-        }
-    }
-
-    /// As one operand.
-    fn grouped(self) -> Self {
-        match self {
-            Self::These(text) => Self::These(format!("({text})")),
-            other => other,
-        }
-    }
-}
-
-/// A filter that passes at least what it should.
-#[derive(Debug, Clone, PartialEq)]
-struct Bound {
-    passes: Passes,
-    /// Whether it passes nothing else.
-    exact: bool,
-}
-
-impl Bound {
-    const UNKNOWN: Self = Self { passes: Passes::All, exact: false };
-    const NOTHING: Self = Self { passes: Passes::None, exact: true };
-    const EVERYTHING: Self = Self { passes: Passes::All, exact: true };
-
-    fn these(text: String) -> Self {
-        Self { passes: Passes::These(text), exact: true }
     }
 }
 
