@@ -169,11 +169,12 @@ fn any_attributes_of_any_id_come_back_from_redis() {
     let server = RedisServer::start(&[]);
     let client: Client = client_of(&server, &patient());
     let items = Items::new(client, schema());
-    let mut position = 0;
+    let last = std::cell::Cell::new(0);
     let mut runner = proptest::test_runner::TestRunner::default();
     runner
         .run(&("\\PC{1,20}", any_attributes()), |(id, attributes)| {
-            position += 1;
+            let position = last.get() + 1;
+            last.set(position);
             let write = ItemWrite::Upsert {
                 id: id.clone(),
                 position: Position(position),

@@ -97,7 +97,9 @@ async fn the_alias_goes_from_generation_to_generation_and_back() {
         make_index(&client, generation, format, RedisIndexKind::Flat).await;
     }
     let items = Items::new(client.clone(), schema());
-    let vectors = |one, two| vec![("1".to_owned(), format.item(&one, 1.0)), ("2".to_owned(), format.item(&two, 1.0))];
+    let vectors = |one: [f32; 2], two: [f32; 2]| {
+        vec![("1".to_owned(), format.item(&one, 1.0)), ("2".to_owned(), format.item(&two, 1.0))]
+    };
     let writes =
         [item("a", 1, 1.0, vectors([1.0, 0.0], [0.0, 1.0])), item("b", 2, 1.0, vectors([0.0, 1.0], [1.0, 0.0]))];
     items.write(WRITE, &writes).await.unwrap();
