@@ -188,6 +188,10 @@ impl RedisError {
             "READONLY" | "MISCONF" | "NOREPLICAS" => Self::ReadOnly { operation, message: message() },
             "NOAUTH" | "WRONGPASS" => Self::Authentication { message: message() },
             "NOPERM" => Self::NoPermission { operation, message: detail.to_owned() },
+            // What a script may not do, though it may be run.
+            _ if lower.starts_with("acl failure in script") => {
+                Self::NoPermission { operation, message: detail.to_owned() }
+            }
             "WRONGTYPE" => Self::WrongType { operation },
             _ if lower.contains("wrong kind of value") => Self::WrongType { operation },
             _ if lower.contains("max number of clients") => Self::NotReady { operation, message: message() },
@@ -234,6 +238,9 @@ mod tests {
         assert_eq!(kind("OOM", "command not allowed when used memory > 'maxmemory'."), "out_of_memory");
         assert_eq!(kind("READONLY", "You can't write against a read only replica."), "read_only");
         assert_eq!(kind("NOPERM", "User x has no permissions to run the 'ft.search' command"), "no_permission");
+        let script =
+            "ACL failure in script: User x has no permissions to run the 'set' command script: 89, on @user_script:1.";
+        assert_eq!(kind("ERR", script), "no_permission");
         assert_eq!(kind("ERR", "unknown command 'FT.SEARCH', with args beginning with: "), "search_missing");
         assert_eq!(kind("ERR", "unknown command 'FOO'"), "refused");
         assert_eq!(kind("idx:items:", "no such index"), "no_index");
