@@ -55,7 +55,7 @@ impl Selectivity {
 }
 
 /// How many candidates a graph search for `k` keeps. Of 10,000 factors in groups, 200 for the 50 nearest found 0.988 of them and 400 found
-/// 0.999, at a third more time. A margin helps less the more are wanted, while its cost grows, so that it is bounded.
+/// 0.999, at about half again the time. A margin helps less the more are wanted, while its cost grows, so that it is bounded.
 fn candidates(k: usize, least: usize) -> usize {
     least.max(k.saturating_mul(4).min(MAX_MARGIN)).max(k)
 }

@@ -5,6 +5,7 @@ mod breaker;
 mod budget;
 mod observer;
 mod operation;
+mod parts;
 mod script;
 mod slot;
 mod topology;
@@ -21,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 pub use breaker::BreakerState;
 pub use observer::Observer;
 pub use operation::Operation;
+pub(crate) use parts::whole_name;
 pub use script::Script;
 
 use crate::{Layout, RedisError};
@@ -42,6 +44,7 @@ struct Inner {
     breaker: Breaker,
     budget: RetryBudget,
     observer: Arc<dyn Observer>,
+    endings: parts::Known,
     layout: Layout,
     config: RedisConfig,
 }
@@ -77,6 +80,7 @@ impl Client {
                 breaker: Breaker::new(config.breaker.failures),
                 budget: RetryBudget::new(config.retry_budget),
                 observer,
+                endings: parts::Known::default(),
                 layout: Layout::new(&config.prefix),
                 config: config.clone(),
             }),
@@ -141,15 +145,6 @@ impl Client {
             .into_iter()
             .next()
             .unwrap_or_else(|| Err(RedisError::answer(operation.name(), "an answer", &Value::Nil)))
-    }
-
-    /// Sends one command to every node that has keys: of a cluster its masters, else the one server. Of the search module's indexes, each
-    /// node has a part.
-    ///
-    /// # Errors
-    /// That of the first node that failed.
-    pub async fn call_everywhere(&self, operation: Operation, command: &Cmd) -> Result<Vec<Value>, RedisError> {
-        self.request(operation, Request::Everywhere(command)).await?.into_iter().collect()
     }
 
     /// Sends many commands at once and returns the answer to each, in order. They are no transaction.
