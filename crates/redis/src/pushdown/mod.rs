@@ -287,18 +287,24 @@ mod tests {
 
     use super::*;
 
-    fn pushed(sql: &str) -> (String, Vec<String>, String) {
-        let attributes = AttributeSchema::new([
+    fn attributes() -> AttributeSchema {
+        AttributeSchema::new([
             ("category".to_owned(), AttributeType::Tag),
             ("genres".to_owned(), AttributeType::Tags),
             ("title".to_owned(), AttributeType::Text),
             ("price".to_owned(), AttributeType::Number),
             ("available".to_owned(), AttributeType::Bool),
             ("released".to_owned(), AttributeType::Time),
-        ]);
-        let schema = Schema::for_attributes(&attributes).with_default_qualifier("item");
-        let params = Params::at(Timestamp::from_micros(0));
-        let pushdown = Pushdown::of(&Expr::compile_filter(sql, &schema, &params).unwrap(), &attributes);
+        ])
+    }
+
+    fn compiled(sql: &str) -> Expr {
+        let schema = Schema::for_attributes(&attributes()).with_default_qualifier("item");
+        Expr::compile_filter(sql, &schema, &Params::at(Timestamp::from_micros(0))).unwrap()
+    }
+
+    fn pushed(sql: &str) -> (String, Vec<String>, String) {
+        let pushdown = Pushdown::of(&compiled(sql), &attributes());
         let text = |param: &Param| String::from_utf8(param.as_bytes().to_vec()).unwrap();
         let (filter, params) = match &pushdown.filter {
             Some(filter) => (filter.text().to_owned(), filter.params().iter().map(text).collect()),
@@ -309,7 +315,9 @@ mod tests {
 
     fn is(sql: &str, filter: &str, params: &[&str], residue: &str) {
         let params = params.iter().map(|param| (*param).to_owned()).collect();
-        assert_eq!(pushed(sql), (filter.to_owned(), params, residue.to_owned()), "{sql}");
+        // Expressions that say the same have one key, however they are written.
+        let residue = if residue.is_empty() { String::new() } else { compiled(residue).cache_key().to_owned() };
+        assert_eq!(pushed(sql), (filter.to_owned(), params, residue), "{sql}");
     }
 
     #[test]
