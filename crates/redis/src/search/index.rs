@@ -157,12 +157,9 @@ impl IndexInfo {
                 "percent_indexed" => info.indexed = number(&value).unwrap_or(0.0),
                 "vector_index_sz_mb" => info.vector_bytes = megabytes(&value),
                 "Index Errors" => info.last_failure = last_failure(value).unwrap_or_default(),
-                size if size.ends_with("_sz_mb") || size.ends_with("_size_mb") => {
-                    // The total is of some of the others.
-                    if size != "total_index_memory_sz_mb" {
-                        info.other_bytes += megabytes(&value);
-                    }
-                }
+                // The total is of some of the others.
+                "total_index_memory_sz_mb" => {}
+                size if size.ends_with("_sz_mb") || size.ends_with("_size_mb") => info.other_bytes += megabytes(&value),
                 _ => {}
             }
         }
