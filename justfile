@@ -24,7 +24,7 @@ lint:
 ci:
     .ci/run
 
-# Rerun a benchmark: quality, training, scaling, retrieval, serving, ingest, durability
+# Rerun a benchmark: quality, training, scaling, retrieval, features, serving, ingest, durability
 bench name *args:
     cargo xtask bench {{ name }} {{ args }}
 

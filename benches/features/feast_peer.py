@@ -1,179 +1,84 @@
-"""Online feature reads: Tastemaker beside Feast's Python server, the same requests from the same load generator.
+"""Features beside Feast: the same data, the same requests from the same load generator.
 
-    cargo xtask bench features                      # the whole grid, 10,000 samples a cell: hours, most of them Feast's
-    cargo xtask bench features -- --samples 1000
+    cargo xtask bench features                        # everything, 10,000 samples a cell: hours, most of them Feast's
+    cargo xtask bench features -- --seconds 60        # at most a minute a cell; the figures say how many samples that made
+    cargo xtask bench features -- --only online --peers tastemaker
 
-Both serve one batch view of 250 numbers for 1,000 users: Feast from its SQLite store after `feast materialize`, Tastemaker from
-its log after `tastemaker features materialize`. Each cell of the grid (rows × features a request) is an open loop at a fixed rate, latency counting
-from the moment a request was due; a rate that Feast cannot hold is halved until it can, and Tastemaker gets the same. Then the highest rate of each
-for the smallest cell is searched. Writes benches/results/features.json and prints a table.
+*Online:* both serve one batch view of 250 numbers for 1,000 users: Feast's Python server from its SQLite store and from a Redis server,
+Tastemaker from its log. Each cell of the grid (rows × features a request) is an open loop at a fixed rate; latency counts from the moment
+a request was due. A peer that cannot hold the rate gets half of what it can do one request after the other, halved until it holds it. *Highest:* the highest rate
+of 1 × 50 with a p99 under 100 ms, Feast with one worker (its default) and with one for each core. *Historical:* a million rows of users
+and times × 10 features from one Parquet table: Feast's default offline store, and `tastemaker features historical`. Answers are compared
+for equality first. Adds to benches/results/features.json what it has measured.
 """
 
 import argparse
 import json
 import os
 import pathlib
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-USERS, FEATURES = 1_000, 250
-ROWS, WIDTHS = [1, 10, 100, 500], [50, 250]
-VIEW = "bench"
+import historical
+import online
 
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results" / "features.json"
+PARTS = ["online", "highest", "historical"]
 
 
-def wait_for(port: int, path: str, seconds: float = 90) -> None:
-    end = time.time() + seconds
-    while time.time() < end:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit(f"nothing answers at port {port}")
+class Results:
+    """The results file; a figure that is measured again replaces the old one, and each is kept at once."""
+
+    def __init__(self) -> None:
+        self.all = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+    def note(self, part: str, keys: list[str], figures: dict) -> None:
+        key = lambda figures: [figures[name] for name in keys]
+        others = [other for other in self.all.get(part, []) if key(other) != key(figures)]
+        self.all[part] = sorted([*others, figures], key=key)
+        RESULTS.write_text(json.dumps(self.all, indent=1) + "\n")
+        print(part, {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}, flush=True)
 
 
-def table(path: pathlib.Path) -> None:
-    import numpy
-    import pandas
-
-    random = numpy.random.default_rng(1)
-    columns = {"user_id": [f"u{n}" for n in range(USERS)]}
-    columns["event_timestamp"] = pandas.Timestamp.now(tz="UTC").floor("s") - pandas.Timedelta("1h")
-    columns |= {f"f{n}": random.standard_normal(USERS) for n in range(FEATURES)}
-    pandas.DataFrame(columns).to_parquet(path)
-
-
-def start_feast(folder: pathlib.Path, data: pathlib.Path) -> tuple[subprocess.Popen, int]:
-    names = ", ".join(f'Field(name="f{n}", dtype=Float64)' for n in range(FEATURES))
-    (folder / "feature_store.yaml").write_text(
-        f"project: bench\nregistry: {folder}/registry.db\nprovider: local\nentity_key_serialization_version: 3\n"
-        f"online_store:\n  type: sqlite\n  path: {folder}/online.db\n"
-    )
-    (folder / "definitions.py").write_text(
-        "from datetime import timedelta\nfrom feast import Entity, FeatureView, Field, FileSource, ValueType\n"
-        "from feast.types import Float64\n"
-        'user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)\n'
-        f'source = FileSource(path="{data}", timestamp_field="event_timestamp")\n'
-        f'view = FeatureView(name="{VIEW}", entities=[user], ttl=timedelta(days=30), schema=[{names}], source=source)\n'
-    )
-    feast = pathlib.Path(sys.executable).with_name("feast")
-    environment = {**os.environ, "FEAST_USAGE": "False"}
-    run = lambda *arguments: subprocess.run([feast, *arguments], cwd=folder, check=True, env=environment, stdout=subprocess.DEVNULL)
-    run("apply")
-    run("materialize-incremental", time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()))
-    port = free_port()
-    server = subprocess.Popen(
-        [feast, "serve", "--host", "127.0.0.1", "--port", str(port), "--no-access-log"],
-        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )
-    wait_for(port, "/health")
-    return server, port
-
-
-def start_tastemaker(folder: pathlib.Path, data: pathlib.Path, release: pathlib.Path) -> tuple[subprocess.Popen, int]:
-    features = ", ".join(f'f{n} = "number"' for n in range(FEATURES))
-    (folder / "tastemaker.toml").write_text(
-        f'[[feature_views]]\nname = "{VIEW}"\nentity = "user"\npath = "{data}"\nttl = "30d"\nfeatures = {{ {features} }}\n'
-    )
-    binary = release / "tastemaker"
-    subprocess.run([binary, "features", "materialize"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    port = free_port()
-    server = subprocess.Popen(
-        [binary, "serve", "--listen", f"127.0.0.1:{port}"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    wait_for(port, "/health/ready")
-    return server, port
-
-
-def bodies(path: pathlib.Path, rows: int, width: int) -> None:
-    with path.open("w") as lines:
-        for request in range(200):
-            users = [f"u{(request * 7919 + n * 31) % USERS}" for n in range(rows)]
-            names = [f"{VIEW}:f{n}" for n in range(width)]
-            lines.write(json.dumps({"entities": {"user_id": users}, "features": names}) + "\n")
-
-
-def load(release: pathlib.Path, port: int, path: pathlib.Path, rate: float, samples: int) -> dict:
-    command = [
-        release / "tastemaker-benches", "requests", "--address", f"127.0.0.1:{port}", "--path", "/get-online-features",
-        "--bodies", path, "--rate", str(rate), "--samples", str(samples),
-    ]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout)[0]
-
-
-def holds(outcome: dict) -> bool:
-    whole = set(outcome["statuses"]) == {"200"}
-    return whole and outcome["p99_ms"] < 1_000
-
-
-def highest(release: pathlib.Path, port: int, path: pathlib.Path, rate: float) -> float:
-    best = 0.0
-    while True:
-        outcome = load(release, port, path, rate, max(200, int(rate * 5)))
-        if not holds(outcome) or outcome["p99_ms"] > 100:
-            return best
-        best, rate = rate, rate * 1.5
+def print_grid(cells: list[dict]) -> None:
+    by_place = {(cell["features"], cell["rows"], cell["peer"]): cell for cell in cells}
+    print("| rows × features | " + " | ".join(f"{peer}: p50 / p99 ms" for peer in online.PEERS) + " | p99 of the faster Feast / ours |")
+    print("| --- |" + " --: |" * (len(online.PEERS) + 1))
+    for rows, width in online.CELLS:
+        found = [by_place.get((width, rows, peer)) for peer in online.PEERS]
+        if None in found:
+            continue
+        show = lambda cell: f"{cell['p50_ms']:.2f} / {cell['p99_ms']:.2f} ({cell['samples']:,} at {cell['rate']:.3g}/s)"
+        ratio = min(cell["p99_ms"] for cell in found[:-1]) / found[-1]["p99_ms"]
+        print(f"| {rows} × {width} | " + " | ".join(map(show, found)) + f" | {ratio:.0f} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--release", type=pathlib.Path, required=True, help="the folder of the release binaries")
-    parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--rate", type=float, default=50.0, help="requests a second to begin with")
-    arguments = parser.parse_args()
-    release = arguments.release.resolve()
-    results = {"samples": arguments.samples, "users": USERS, "cells": [], "highest": {}}
-    servers = []
-    try:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = pathlib.Path(temporary)
-            data = folder / "features.parquet"
-            table(data)
-            (folder / "feast").mkdir()
-            (folder / "tastemaker").mkdir()
-            feast, feast_port = start_feast(folder / "feast", data)
-            servers.append(feast)
-            ours, our_port = start_tastemaker(folder / "tastemaker", data, release)
-            servers.append(ours)
-            print("| rows × features | requests/s | Feast p50 / p99 ms | Tastemaker p50 / p99 ms | p99 ratio |\n| --- | --: | --: | --: | --: |")
-            for width in WIDTHS:
-                for rows in ROWS:
-                    path = folder / "bodies.jsonl"
-                    bodies(path, rows, width)
-                    rate = arguments.rate
-                    while not holds(load(release, feast_port, path, rate, max(20, int(rate * 4)))):
-                        rate /= 2
-                    theirs = load(release, feast_port, path, rate, arguments.samples)
-                    mine = load(release, our_port, path, rate, arguments.samples)
-                    results["cells"].append({"rows": rows, "features": width, "rate": rate, "feast": theirs, "tastemaker": mine})
-                    print(
-                        f"| {rows} × {width} | {rate:g} | {theirs['p50_ms']:.1f} / {theirs['p99_ms']:.1f} "
-                        f"| {mine['p50_ms']:.2f} / {mine['p99_ms']:.2f} | 1/{theirs['p99_ms'] / mine['p99_ms']:.0f} |",
-                        flush=True,
-                    )
-            bodies(path, 1, 50)
-            for name, port, rate in [("feast", feast_port, 20.0), ("tastemaker", our_port, 2_000.0)]:
-                results["highest"][name] = highest(release, port, path, rate)
-            print(f"highest rate of 1 × 50 with p99 under 100 ms: {results['highest']}")
-    finally:
-        for server in servers:
-            server.terminate()
-            server.wait()
-    out = ROOT / "benches" / "results" / "features.json"
-    out.write_text(json.dumps(results, indent=1) + "\n")
+    parser.add_argument("--redis", type=pathlib.Path, required=True, help="redis-server, for Feast")
+    parser.add_argument("--rate", type=float, default=100.0, help="requests a second of a cell")
+    parser.add_argument("--samples", type=int, default=10_000, help="answers of a cell")
+    parser.add_argument("--seconds", type=float, default=86_400.0, help="about the most a cell may take")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    cell = lambda text: tuple(map(int, text.split("x")))
+    parser.add_argument("--cells", type=cell, nargs="+", default=online.CELLS, help="some cells of the grid, such as 1x50")
+    parser.add_argument("--peers", choices=online.PEERS, nargs="+", default=online.PEERS)
+    tools = parser.parse_args()
+    tools.release = tools.release.resolve()
+    results = Results()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        data = folder / "features.parquet"
+        online.table(data)
+        if "historical" in tools.only:
+            results.note("historical", ["rows", "features"], historical.compare(tools, folder / "historical"))
+        if "highest" in tools.only:
+            for peer in tools.peers:
+                for workers in [1] if peer == "tastemaker" else [1, os.cpu_count()]:
+                    results.note("highest", ["peer", "workers"], online.highest(tools, data, folder, peer, workers))
+        if "online" in tools.only:
+            online.grid(tools, data, folder, tools.peers, lambda cell: results.note("online", ["peer", "features", "rows"], cell))
+            print_grid(results.all["online"])
 
 
 if __name__ == "__main__":

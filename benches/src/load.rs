@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::LocalSet;
 
 use crate::client::Connection;
@@ -53,7 +54,32 @@ impl Outcome {
 struct Tally {
     latency: Histogram<u64>,
     statuses: BTreeMap<String, u64>,
-    next: u64,
+}
+
+/// A request, and when it is due.
+struct Due {
+    number: u64,
+    at: Instant,
+    counted: bool,
+}
+
+/// Gives the requests of a stream as they become due. A thread waits for that, since the runtime's timer counts in milliseconds.
+fn due(rate: f64, start: Instant, warm_up: Duration, duration: Duration) -> mpsc::UnboundedReceiver<Due> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let total = ((warm_up + duration).as_secs_f64() * rate) as u64;
+    std::thread::spawn(move || {
+        for number in 0..total {
+            let offset = Duration::from_secs_f64(number as f64 / rate);
+            let at = start + offset;
+            if let Some(early) = at.checked_duration_since(Instant::now()) {
+                std::thread::sleep(early);
+            }
+            if sender.send(Due { number, at, counted: offset >= warm_up }).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// Runs all `streams` beside each other for `duration`, after `warm_up` that is not counted.
@@ -70,11 +96,10 @@ pub(crate) async fn run(
         let tally = Rc::new(RefCell::new(Tally {
             latency: Histogram::new_with_bounds(1, 120_000_000, 3).context("histogram")?,
             statuses: BTreeMap::new(),
-            next: 0,
         }));
+        let due = Rc::new(Mutex::new(due(stream.rate, start, warm_up, duration)));
         for _ in 0..stream.connections {
-            let worker = work(address, stream.clone(), Rc::clone(&tally), start, warm_up, duration);
-            local.spawn_local(worker);
+            local.spawn_local(work(address, Rc::clone(&stream.requests), Rc::clone(&due), Rc::clone(&tally)));
         }
         tallies.push((stream, tally));
     }
@@ -82,36 +107,24 @@ pub(crate) async fn run(
     Ok(tallies.into_iter().map(|(stream, tally)| outcome(stream, &tally.borrow(), duration)).collect())
 }
 
-/// One connection: takes the next due request, waits until it is due, sends it, and counts from its due time.
+/// One connection: takes the next request when it is due, sends it, and counts from its due time.
 async fn work(
     address: SocketAddr,
-    stream: Stream,
+    requests: Requests,
+    due: Rc<Mutex<mpsc::UnboundedReceiver<Due>>>,
     tally: Rc<RefCell<Tally>>,
-    start: Instant,
-    warm_up: Duration,
-    duration: Duration,
 ) {
     let mut connection = Connection::new(address);
-    let total = ((warm_up + duration).as_secs_f64() * stream.rate) as u64;
     loop {
-        let number = {
-            let mut tally = tally.borrow_mut();
-            tally.next += 1;
-            tally.next - 1
-        };
-        if number >= total {
-            return;
-        }
-        let offset = Duration::from_secs_f64(number as f64 / stream.rate);
-        let due = start + offset;
-        tokio::time::sleep_until(due.into()).await;
-        let status = match connection.send(&(stream.requests)(number)).await {
+        let next = due.lock().await.recv().await;
+        let Some(Due { number, at, counted }) = next else { return };
+        let status = match connection.send(&requests(number)).await {
             Ok(status) => status.to_string(),
             Err(_) => "error".to_owned(),
         };
-        if offset >= warm_up {
+        if counted {
             let mut tally = tally.borrow_mut();
-            let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let micros = u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
             tally.latency.saturating_record(micros);
             *tally.statuses.entry(status).or_default() += 1;
         }

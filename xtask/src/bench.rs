@@ -16,7 +16,7 @@ pub(crate) enum Bench {
     Scaling,
     /// Vector search against hnswlib and usearch: 1 million vectors of 64 dimensions
     Retrieval,
-    /// Online feature reads against Feast's Python server, over a grid of rows and features
+    /// Features against Feast: its Python server with SQLite and Redis, and its default offline store
     Features {
         /// Passed on to the script (see `--help` there)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -55,9 +55,11 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Retrieval => peer("benches/retrieval/bench.py", &["numpy", "hnswlib", "usearch"]),
         Bench::Features { args } => {
             shell::run(cargo().args(["build", "--release", "-p", "tastemaker-cli", "-p", "tastemaker-benches"]))?;
-            let python = provision::python(&["feast", "pandas", "pyarrow"])?;
-            let script = ["benches/features/feast_peer.py", "--release"];
-            shell::run(command(python).args(script).arg(target_dir().join("release")).args(args))
+            let python = provision::python_feast()?;
+            let redis = provision::redis()?;
+            let mut peer = command(python);
+            peer.arg("benches/features/feast_peer.py").arg("--release").arg(target_dir().join("release"));
+            shell::run(peer.arg("--redis").arg(redis.server).args(args))
         }
         Bench::Serving { args } => load("serving", args),
         Bench::Ingest { args } => load("ingest", args),

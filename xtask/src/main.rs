@@ -4,6 +4,7 @@
 mod bench;
 mod provision;
 mod readme;
+mod redis;
 mod shell;
 mod test;
 
@@ -32,6 +33,8 @@ enum Task {
         #[command(subcommand)]
         bench: bench::Bench,
     },
+    /// Provision a Redis server with search, as the tests do, and print the variables that name it
+    Redis,
     /// Run the commands that the README shows and fail if one of them does
     Readme,
 }
@@ -41,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test { sql: false, args } => test::run(&args),
         Task::Test { sql: true, args } => test::run_sql(&args),
         Task::Bench { bench } => bench::run(&bench),
+        Task::Redis => redis::print(&provision::redis()?),
         Task::Readme => readme::run(),
     }
 }

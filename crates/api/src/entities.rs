@@ -7,6 +7,7 @@ use tastemaker_types::{Attributes, EntityUpsert, Timestamp, UpsertMode};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::BatchRequest;
+use crate::objects::objects;
 
 /// A value of an attribute, for the documentation; [`tastemaker_types::Value`] is what is read.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,6 +64,7 @@ impl EntityInput {
 #[serde(deny_unknown_fields)]
 pub struct ItemsRequest {
     /// The items.
+    #[serde(deserialize_with = "objects")]
     pub items: Vec<EntityInput>,
 }
 
@@ -81,6 +83,7 @@ impl BatchRequest for ItemsRequest {
 #[serde(deny_unknown_fields)]
 pub struct UsersRequest {
     /// The users.
+    #[serde(deserialize_with = "objects")]
     pub users: Vec<EntityInput>,
 }
 

@@ -6,12 +6,14 @@ use utoipa::ToSchema;
 
 use crate::BatchRequest;
 use crate::entities::AttributeValues;
+use crate::objects::objects;
 
 /// Events to record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsRequest {
     /// The events, in the order in which they happened.
+    #[serde(deserialize_with = "objects")]
     pub events: Vec<EventInput>,
 }
 
@@ -66,12 +68,14 @@ pub struct EventInput {
 impl EventInput {
     /// As the log holds it: `now` stands in for a missing time, `new_id` for a missing id.
     pub fn into_event(self, now: Timestamp, new_id: impl FnOnce() -> String) -> Event {
+        let timestamp = self.timestamp.unwrap_or(now);
         Event {
             event_id: self.event_id.unwrap_or_else(new_id),
             event_type: self.event_type,
             user_id: self.user_id,
             item_id: self.item_id,
-            timestamp: self.timestamp.unwrap_or(now),
+            timestamp,
+            received: (timestamp > now).then_some(now),
             value: self.value,
             session_id: self.session_id,
             request_id: self.request_id,
@@ -90,5 +94,9 @@ mod tests {
         let now = Timestamp::from_micros(5);
         let event = input.into_event(now, || "made".to_owned());
         assert_eq!((event.event_id.as_str(), event.timestamp), ("made", now));
+        assert_eq!(event.received, None);
+        let ahead: EventInput =
+            serde_json::from_str(r#"{"type":"click","user_id":"u","item_id":"i","timestamp":6000000}"#).unwrap();
+        assert_eq!(ahead.into_event(now, String::new).received, Some(now), "the sender's clock is ahead");
     }
 }

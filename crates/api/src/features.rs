@@ -6,6 +6,7 @@ use tastemaker_types::Attributes;
 use utoipa::ToSchema;
 
 use crate::entities::AttributeValues;
+use crate::objects::object;
 
 /// Which entities features are read of.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -22,11 +23,12 @@ pub struct EntityIds {
     pub item: Vec<String>,
 }
 
-/// Asks for the present values of features. At most 10,000 rows, 1,000 features, and 2,000,000 values.
+/// Asks for the present values of features. At most 10,000 rows, 1,000 features, 2,000,000 values and 128 MiB.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnlineFeaturesRequest {
     /// Of whom.
+    #[serde(deserialize_with = "object")]
     pub entities: EntityIds,
     /// Features by name, as `entity.name`, or as `view:name`. Give these or `feature_service`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -104,6 +106,10 @@ pub struct FeatureInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "7d")]
     pub ttl: Option<String>,
+    /// What is given where there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = 0)]
+    pub default: Option<Value>,
     /// What it means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

@@ -2,8 +2,9 @@
 //! that was probably meant.
 
 use serde::de::{DeserializeOwned, Deserializer};
-use tastemaker_types::did_you_mean;
 
+use crate::objects::Objects;
+use crate::wording::reword;
 use crate::{FieldError, Problem, ProblemKind};
 
 /// Reads a request body.
@@ -12,7 +13,14 @@ use crate::{FieldError, Problem, ProblemKind};
 /// A [`Problem`] that says where the body is not JSON or does not fit `T`.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Problem>> {
     // The second, slower reading is for the place of the fault alone.
-    serde_json::from_slice(body).map_err(|_| Box::new(explain::<T>(body)))
+    read(body).map_err(|_| Box::new(explain::<T>(body)))
+}
+
+/// Reads a structure that is one JSON object.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = T::deserialize(Objects(&mut deserializer))?;
+    deserializer.end().map(|()| value)
 }
 
 fn explain<T: DeserializeOwned>(body: &[u8]) -> Problem {
@@ -21,7 +29,9 @@ fn explain<T: DeserializeOwned>(body: &[u8]) -> Problem {
         Err(problem) => return *problem,
     };
     match fields::<T, _>(&value, "") {
-        Err(error) if error.field.is_empty() => Problem::new(ProblemKind::InvalidRequest, error.message),
+        Err(error) if error.field.is_empty() => {
+            Problem::new(ProblemKind::InvalidRequest, format!("the body: {}", error.message))
+        }
         Err(error) => Problem::field(ProblemKind::InvalidRequest, error.field, error.message),
         Ok(_) => Problem::new(ProblemKind::InvalidRequest, "the body names a field twice"),
     }
@@ -41,9 +51,9 @@ pub(crate) fn fields<'de, T: serde::Deserialize<'de>, D: Deserializer<'de>>(
     input: D,
     at: &str,
 ) -> Result<T, FieldError> {
-    serde_path_to_error::deserialize(input).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(input)).map_err(|error| {
         let path = error.path().to_string();
-        let message = suggest(&error.into_inner().to_string());
+        let message = reword(&error.into_inner().to_string());
         let field = match path.as_str() {
             "." => at.to_owned(),
             path if at.is_empty() => path.to_owned(),
@@ -51,15 +61,6 @@ pub(crate) fn fields<'de, T: serde::Deserialize<'de>, D: Deserializer<'de>>(
         };
         FieldError { field, message }
     })
-}
-
-/// Turns serde's "unknown field `a`, expected one of `b`, `c`" into ours, with the nearest name; other messages stay.
-pub fn suggest(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("unknown field `") else { return message.to_owned() };
-    let mut names = rest.split('`');
-    let name = names.next().unwrap_or_default();
-    let known = names.skip(1).step_by(2);
-    format!("unknown field '{name}'{}", did_you_mean(name, known))
 }
 
 #[cfg(test)]
@@ -94,7 +95,14 @@ mod tests {
     fn a_wrong_type_names_its_place() {
         let problem = parse::<Outer>(br#"{"items":[{"price":"dear"}]}"#).unwrap_err();
         assert_eq!(problem.errors[0].field, "items[0].price");
-        assert!(problem.errors[0].message.contains("expected f64"), "{problem:?}");
+        assert!(problem.errors[0].message == "the text \"dear\" is given; give a number", "{problem:?}");
+    }
+
+    #[test]
+    fn a_list_of_values_in_order_is_no_object() {
+        let problem = parse::<Inner>(br#"[1,"title"]"#).unwrap_err();
+        assert_eq!(problem.detail, "the body: a list is given; give an object");
+        assert!(parse::<Inner>(br#"{"price":1} {}"#).is_err());
     }
 
     #[test]

@@ -10,8 +10,10 @@ pub mod features;
 pub mod health;
 pub mod json;
 pub mod models;
+mod objects;
 pub mod problem;
 pub mod recommendations;
+mod wording;
 
 pub use batch::{BatchRequest, RecordResult, RecordStatus, WriteResponse, parse_batch};
 pub use entities::{
@@ -32,3 +34,4 @@ pub use recommendations::{
     ParamValue, RankRequest, RecommendationsQuery, RecommendationsRequest, RecommendationsResponse, RecommendedItem,
     SimilarQuery,
 };
+pub use wording::reword;

@@ -16,7 +16,7 @@ pub enum ProblemKind {
     InvalidFilter,
     /// No API key, or an unknown one.
     Unauthenticated,
-    /// The key lacks the scope.
+    /// The key lacks the scope, or the request does not come from where it must.
     Forbidden,
     /// There is no such thing.
     NotFound,
@@ -108,7 +108,7 @@ impl ProblemKind {
             Self::InvalidRequest => "The request is not valid",
             Self::InvalidFilter => "The filter is not valid",
             Self::Unauthenticated => "An API key is needed",
-            Self::Forbidden => "The API key does not allow this",
+            Self::Forbidden => "This is not allowed",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "The method is not allowed here",
             Self::Conflict => "The present state does not allow this",

@@ -21,6 +21,7 @@ mod generation;
 mod ids;
 mod manifest;
 mod pointer;
+mod stamp;
 mod store;
 
 pub use draft::Draft;
@@ -28,6 +29,7 @@ pub use error::ArtifactError;
 pub use generation::Generation;
 pub use ids::{IdList, write_ids};
 pub use manifest::{Evaluation, FileEntry, Lineage, Manifest, Metrics, ModelInfo, NewGeneration, Version};
+pub use stamp::Stamp;
 pub use store::{GenerationStore, Listed};
 
 /// Item ids, in the order of the rows of [`ITEM_FACTORS`] and of the labels in [`INDEX`]; an [`IdList`].

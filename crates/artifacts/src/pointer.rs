@@ -10,7 +10,7 @@ use tastemaker_types::Timestamp;
 use crate::error::Doing;
 use crate::{ArtifactError, Version, durable};
 
-const NAME: &str = "CURRENT";
+pub(crate) const NAME: &str = "CURRENT";
 /// Champions remembered for rolling back.
 const REMEMBERED: usize = 16;
 

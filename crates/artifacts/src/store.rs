@@ -6,8 +6,8 @@ use fs_err as fs;
 
 use crate::error::Doing;
 use crate::generation::{check_sizes, read_manifest};
-use crate::pointer::Pointer;
-use crate::{ArtifactError, Draft, Generation, Manifest, Version};
+use crate::pointer::{self, Pointer};
+use crate::{ArtifactError, Draft, Generation, Manifest, Stamp, Version};
 
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const MANIFEST_CHECKSUM: &str = "manifest.sha256";
@@ -71,6 +71,11 @@ impl GenerationStore {
         Ok(next.map(|pointer| pointer.champion))
     }
 
+    /// What the pointer and the files of `version` look like now; equal to an earlier stamp if nobody touched them since.
+    pub fn stamp(&self, version: Version) -> Stamp {
+        Stamp::of(&self.dir.join(pointer::NAME), &self.folder(version))
+    }
+
     /// All versions, in order, whether usable or not.
     ///
     /// # Errors
@@ -123,7 +128,8 @@ impl GenerationStore {
         Generation::open(self.folder(version), version)
     }
 
-    /// Makes `version` the champion, after checking every file. A no-op if it already is.
+    /// Makes `version` the champion, after checking every file. If it already is, the pointer is written again as it was: a
+    /// server that had refused it looks again.
     ///
     /// # Errors
     /// It is missing or corrupt; the champion stays.
@@ -135,10 +141,10 @@ impl GenerationStore {
             Err(ArtifactError::CorruptPointer { .. }) => None,
             other => other?,
         };
-        if current.as_ref().is_some_and(|pointer| pointer.champion == version) {
-            return Ok(());
+        match current {
+            Some(pointer) if pointer.champion == version => pointer.write(&self.dir),
+            current => Pointer::promote(current, version).write(&self.dir),
         }
-        Pointer::promote(current, version).write(&self.dir)
     }
 
     /// Makes the champion before the present one the champion again, and returns it.

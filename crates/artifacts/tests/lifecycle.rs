@@ -71,6 +71,32 @@ fn a_published_generation_serves_once_promoted_and_rolls_back() {
 }
 
 #[test]
+fn a_stamp_changes_with_the_files_and_with_every_promotion() {
+    let (_dir, store) = store();
+    let (one, two) = (publish(&store), publish(&store));
+    store.promote(one).unwrap();
+    let first = store.stamp(one);
+    assert_eq!(store.stamp(one), first);
+    let path = file(&store, 1, "encoder.bin");
+    let content = fs::read(&path).unwrap();
+    let times = fs::metadata(&path).unwrap().modified().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::write(&path, &content).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().file().set_modified(times).unwrap();
+    let rewritten = store.stamp(one);
+    assert_ne!(rewritten, first, "the same bytes, and the time set back");
+    store.promote(one).unwrap();
+    let again = store.stamp(one);
+    assert_ne!(again, rewritten, "promoted again");
+    assert_eq!(store.champion().unwrap(), Some(one));
+    fs::write(file(&store, 2, "encoder.bin"), b"another's").unwrap();
+    assert_eq!(store.stamp(one), again, "another generation's files do not count");
+    store.promote(two).unwrap_err();
+    fs::remove_file(&path).unwrap();
+    assert_ne!(store.stamp(one), again);
+}
+
+#[test]
 fn a_changed_cut_or_missing_file_is_refused_by_name_and_the_champion_stays() {
     let (_dir, store) = store();
     let (one, two) = (publish(&store), publish(&store));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use tastemaker_config::{Config, FILE_NAME, LoadOptions, Loaded};
+use tastemaker_config::{Config, ConfigError, FILE_NAME, LoadOptions, Loaded};
 
 use crate::args::Global;
 use crate::output::Output;
@@ -56,7 +56,10 @@ impl Context {
         }
         let loaded = Config::load(&options)?;
         // What the file's own rules cannot see: expressions, names of stages.
-        tastemaker_server::check(&loaded.config).with_context(|| path.display().to_string())?;
+        tastemaker_server::check(&loaded.config).map_err(|error| match error.key() {
+            Some(key) => ConfigError::Invalid(vec![loaded.problem(&key, error.to_string())]).into(),
+            None => anyhow::Error::new(error).context(path.display().to_string()),
+        })?;
         Ok(loaded)
     }
 

@@ -47,16 +47,24 @@ impl Output {
     }
 }
 
+/// Text from elsewhere, such as a value of a file, as a terminal may show it: control characters are spelled out.
+pub(crate) fn plain(text: &str) -> String {
+    let spell = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(spell).collect()
+}
+
 /// The last words of a run that failed: one message on stderr.
 pub(crate) fn print_error(message: &str, json: bool) {
     let mut out = io::stderr().lock();
+    let lines: Vec<String> = message.lines().map(plain).collect();
+    let shown = lines.join("\n");
     // Nobody is left to tell if stderr is closed.
     let _ = if json {
         writeln!(out, "{}", serde_json::json!({ "error": message }))
     } else if out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
-        writeln!(out, "\x1b[1;31merror:\x1b[0m {message}")
+        writeln!(out, "\x1b[1;31merror:\x1b[0m {shown}")
     } else {
-        writeln!(out, "error: {message}")
+        writeln!(out, "error: {shown}")
     };
 }
 
@@ -121,6 +129,7 @@ mod tests {
     fn numbers_read_as_people_write_them() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.25, 61.5, 600.0, 9_000.0].map(seconds), ["250 ms", "61.5 s", "10 min", "2.5 h"]);
+        assert_eq!(plain("a\u{1b}[31m\tb\u{9b}ü"), "a\\u{1b}[31m\\tb\\u{9b}ü");
         assert_eq!([5, 2_048, 5 << 30].map(bytes), ["5 B", "2.0 KiB", "5.0 GiB"]);
     }
 }

@@ -52,6 +52,49 @@ async fn sigterm_under_load_fails_no_request_and_ends_well() {
     assert!(server.wait(Duration::from_secs(30)).await.success());
 }
 
+/// One request on a connection of its own, whose head is late by `pause`; none if nobody listens.
+fn ask(address: &str, pause: Duration) -> Option<std::io::Result<String>> {
+    use std::io::{ErrorKind, Read, Write};
+    let mut stream = match std::net::TcpStream::connect(address) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => return None,
+        other => other.unwrap(),
+    };
+    std::thread::sleep(pause);
+    let mut answer = String::new();
+    let asked = stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    Some(asked.and_then(|()| stream.read_to_string(&mut answer)).map(|_| answer))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_fresh_connections_are_answered_or_find_nobody_however_often_it_stops() {
+    let project = Project::new("");
+    let mut answered = 0;
+    for _ in 0..5 {
+        let mut server = ServerProcess::start(binary(), &project.file(), &project.path().join("server.log")).await;
+        let clients: Vec<_> = (0..8)
+            .map(|client| {
+                let address = server.address().to_owned();
+                // Some ask late: the listener may have closed meanwhile.
+                let pause = Duration::from_millis(if client < 4 { 0 } else { 150 * (client - 3) });
+                std::thread::spawn(move || {
+                    let mut answered = 0;
+                    while let Some(answer) = ask(&address, pause) {
+                        let answer = answer.unwrap_or_else(|error| panic!("after a pause of {pause:?}: {error}"));
+                        assert!(answer.starts_with("HTTP/1.1 200"), "after a pause of {pause:?}: {answer:?}");
+                        answered += 1;
+                    }
+                    answered
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server.terminate();
+        assert!(server.wait(Duration::from_secs(30)).await.success());
+        answered += clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>();
+    }
+    println!("{answered} requests on connections of their own, none failed");
+}
+
 #[tokio::test]
 async fn a_second_server_on_the_same_data_is_refused_and_says_why() {
     let project = Project::new("");

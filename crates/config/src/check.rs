@@ -100,6 +100,7 @@ impl Checker<'_> {
                 }
                 fits
             }
+            (Shape::Scalar, Value::Number(_) | Value::Bool(_) | Value::String(_)) => true,
             (Shape::Text, Value::String(_)) | (Shape::Bool, Value::Bool(_)) => true,
             (Shape::Integer { least, most }, Value::Number(n)) if n.is_i64() || n.is_u64() => {
                 self.in_range(n.as_f64().unwrap_or(f64::NAN), least, most, path)
@@ -164,6 +165,7 @@ fn takes(shape: &Shape<'_>) -> String {
         Shape::Table { .. } | Shape::Named { .. } => "a table".to_owned(),
         Shape::List { .. } => "a list".to_owned(),
         Shape::Choice(choices) => format!("one of: {}", choices.join(", ")),
+        Shape::Scalar => "a number, true or false, or text in quotes".to_owned(),
         Shape::Text => "text in quotes".to_owned(),
         Shape::Bool => "true or false".to_owned(),
         Shape::Integer { .. } => "a whole number".to_owned(),
@@ -184,7 +186,7 @@ fn replacement(schema: &Value) -> Value {
         Shape::Named { .. } => Value::Object(serde_json::Map::new()),
         Shape::List { .. } => Value::Array(Vec::new()),
         Shape::Text => Value::String(String::new()),
-        Shape::Bool => Value::Bool(false),
+        Shape::Bool | Shape::Scalar => Value::Bool(false),
         Shape::Integer { least, .. } | Shape::Number { least, .. } => {
             Value::from(if least.is_finite() { least } else { 0.0 } as i64)
         }

@@ -1,9 +1,10 @@
 //! The feature store's definitions: `[[features]]`, `[[feature_views]]` and `[feature_services]`.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use tastemaker_types::Window;
 
@@ -127,9 +128,10 @@ pub struct FeatureConfig {
     /// A value whose latest event is longer ago counts as absent (`OUTSIDE_MAX_AGE`). Left out: never.
     #[serde(default)]
     pub ttl: Option<Window>,
-    /// The number that is given where there is no value; the status still says why. Left out: null.
+    /// What is given where there is no value: a number, true or false, or a text, as the feature is; the status still says why.
+    /// Left out: null.
     #[serde(default)]
-    pub default: Option<f64>,
+    pub default: Option<DefaultValue>,
     /// The feature view that it is listed under. Left out: the name of its entity.
     #[serde(default)]
     pub view: Option<String>,
@@ -162,7 +164,29 @@ pub enum FeatureKind {
     Vector,
 }
 
-/// One of `[[feature_views]]`: features that somebody else computes, in a Parquet table or pushed by API.
+/// What is given where a feature has no value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DefaultValue {
+    /// True or false.
+    Bool(bool),
+    /// A finite number.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+impl JsonSchema for DefaultValue {
+    fn schema_name() -> Cow<'static, str> {
+        "DefaultValue".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["number", "boolean", "string"] })
+    }
+}
+
+/// One of `[[feature_views]]`: features that are computed elsewhere and brought in, from a Parquet table, an SQL query over the log, or by push.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureViewConfig {
@@ -172,10 +196,20 @@ pub struct FeatureViewConfig {
     pub entity: Entity,
     /// Names and types of the features.
     pub features: IndexMap<String, FeatureKind>,
-    /// A Parquet file, a folder of them, or a pattern such as `stats/*.parquet`; relative to the project file. Left out:
-    /// the view is filled by `POST /push` alone.
+    /// By feature: what is given where it has no value, as for `[[features]]`.
+    #[serde(default)]
+    pub defaults: IndexMap<String, DefaultValue>,
+    /// A Parquet file, a folder of them, or a pattern such as `stats/*.parquet`; relative to the project file. Without
+    /// `path`, `query` and `query_file` the view is filled by `POST /push` alone.
     #[serde(default)]
     pub path: Option<PathBuf>,
+    /// An SQL query over the tables of `tastemaker sql`, whose answer has the columns that a table would have. Without the
+    /// column `event_timestamp` a row holds since the query ran. Instead of `path`.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// A file with such a query; relative to the project file. Instead of `query`.
+    #[serde(default)]
+    pub query_file: Option<PathBuf>,
     /// The column with the user's id.
     #[serde(default = "user_column")]
     pub user_column: String,
@@ -202,6 +236,16 @@ pub struct FeatureViewConfig {
     pub tags: Vec<String>,
 }
 
+impl FeatureViewConfig {
+    /// The column of event times unless another is named.
+    pub const EVENT_TIME_COLUMN: &str = "event_timestamp";
+
+    /// Whether its rows are the answer to a query.
+    pub fn is_query(&self) -> bool {
+        self.query.is_some() || self.query_file.is_some()
+    }
+}
+
 fn user_column() -> String {
     "user_id".to_owned()
 }
@@ -211,5 +255,5 @@ fn item_column() -> String {
 }
 
 fn event_time_column() -> String {
-    "event_timestamp".to_owned()
+    FeatureViewConfig::EVENT_TIME_COLUMN.to_owned()
 }

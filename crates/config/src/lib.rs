@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::{ConfigError, Origin, Problem};
 pub use events::{EntityConfig, EventTypeConfig, EventTypes, IMPRESSION, UnknownEventType};
-pub use features::{AggregateKind, Entity, FeatureConfig, FeatureKind, FeatureViewConfig};
+pub use features::{AggregateKind, DefaultValue, Entity, FeatureConfig, FeatureKind, FeatureViewConfig};
 pub use import::{EntityMapping, EventColumns, EventMapping, FileFormat, FileOptions, ImportConfig, TimestampUnit};
 pub use load::{ENV_PREFIX, FILE_NAME, InvalidOverride, LoadOptions, Loaded};
 pub use recommend::{DiversityConfig, ExcludeSeen, RecommendConfig, SourceConfig, SourcesConfig};

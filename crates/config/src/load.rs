@@ -64,6 +64,13 @@ pub struct Loaded {
     pub(crate) tree: Tree,
 }
 
+impl Loaded {
+    /// What a later check found wrong with the value of a key, with its place.
+    pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
+        self.tree.problem(key, message.into())
+    }
+}
+
 impl Config {
     /// Reads, lays over each other and checks everything in `options`.
     ///
@@ -74,10 +81,11 @@ impl Config {
         let mut loaded = from_layers(&text, &options.path.display().to_string(), &options.env, &options.overrides)?;
         if let Some(folder) = options.path.parent() {
             let config = &mut loaded.config;
-            let tables = config.feature_views.iter_mut().filter_map(|view| view.path.as_mut());
+            let views = config.feature_views.iter_mut();
+            let files = views.flat_map(|view| view.path.iter_mut().chain(&mut view.query_file));
             let tls = &mut config.redis.tls;
             let certificates = [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file].into_iter().flatten();
-            for path in tables.chain(certificates).chain([&mut config.storage.data_dir]) {
+            for path in files.chain(certificates).chain([&mut config.storage.data_dir]) {
                 *path = folder.join(&*path);
             }
         }

@@ -66,6 +66,9 @@ pub struct RecommendConfig {
     /// The share of answers whose feature values are logged with them, for `tastemaker features validate`.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub log_features: f64,
+    /// How often the server computes the logged values again, as `tastemaker features validate` does, and counts what differs: it replays
+    /// the log on a thread that works half of the time. Left out: never.
+    pub validate_every: Option<Window>,
 }
 
 impl Default for RecommendConfig {
@@ -89,6 +92,7 @@ impl Default for RecommendConfig {
             context: IndexMap::new(),
             features: Vec::new(),
             log_features: 0.01,
+            validate_every: None,
         }
     }
 }

@@ -49,6 +49,8 @@ pub(crate) enum Shape<'s> {
         item: &'s Value,
     },
     Choice(Vec<&'s str>),
+    /// A number, a boolean or a text.
+    Scalar,
     Text,
     Bool,
     Integer {
@@ -69,6 +71,9 @@ pub(crate) fn shape(schema: &Value) -> Shape<'_> {
     }
     let bound = |name: &str, without: f64| schema.get(name).and_then(Value::as_f64).unwrap_or(without);
     let (least, most) = (bound("minimum", f64::NEG_INFINITY), bound("maximum", f64::INFINITY));
+    if types(schema).filter(|kind| *kind != "null").count() > 1 {
+        return Shape::Scalar;
+    }
     match types(schema).find(|kind| *kind != "null") {
         Some("object") => match (schema.get("properties").and_then(Value::as_object), entry(schema)) {
             (None, Some(entry)) => Shape::Named { entry },

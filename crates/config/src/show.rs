@@ -32,8 +32,10 @@ impl Loaded {
         }
         if let Some(views) = self.tree.root.pointer("/feature_views") {
             for index in 0..self.config.feature_views.len() {
-                if let Some(path) = views.pointer(&format!("/{index}/path")) {
-                    written["feature_views"][index]["path"] = path.clone();
+                for key in ["path", "query_file"] {
+                    if let Some(path) = views.pointer(&format!("/{index}/{key}")) {
+                        written["feature_views"][index][key] = path.clone();
+                    }
                 }
             }
         }
@@ -80,14 +82,14 @@ impl Loaded {
             _ => {
                 let secret = schema.get("x-secret").and_then(Value::as_bool).unwrap_or(false);
                 let value = if secret { Value::from("<secret>") } else { without_password(value) };
-                settings.push(Setting { key: path.to_owned(), value, origin: self.leaf_origin(path) });
+                settings.push(Setting { key: path.to_owned(), value, origin: self.origin(path) });
             }
         }
     }
 
-    /// Where the value at `path` itself was given: a key that a table leaves out is a default, wherever the table is.
-    fn leaf_origin(&self, path: &str) -> Origin {
-        self.tree.origins.get(path).cloned().unwrap_or(Origin::Default)
+    /// Where the value of the dotted `key` itself was given: a key that a table leaves out is a default, wherever the table is.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.tree.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 }
 

@@ -47,6 +47,11 @@ impl Rules<'_> {
         self.problems.push(self.tree.problem(path, message.into()));
     }
 
+    /// Whether something is wrong with the value at `path` already.
+    pub(crate) fn is_refused(&self, path: &str) -> bool {
+        self.problems.iter().any(|known| known.key == path)
+    }
+
     /// The first of two keys that somebody gave: the one to change.
     fn given(&self, paths: [&str; 2]) -> String {
         let given = paths.iter().find(|path| self.tree.origins.contains_key(**path));
@@ -171,6 +176,9 @@ impl Rules<'_> {
             }
         }
         self.within("recommend.budget", recommend.budget, MILLISECOND, MINUTE);
+        if let Some(period) = recommend.validate_every {
+            self.within("recommend.validate_every", period, Window::from_millis(1_000), TEN_YEARS);
+        }
         if recommend.budget > config.server.request_timeout {
             let (budget, timeout) = (recommend.budget, config.server.request_timeout);
             let path = self.given(["recommend.budget", "server.request_timeout"]);

@@ -6,9 +6,11 @@ use tastemaker_types::{AttributeType, Window, did_you_mean};
 
 use crate::tree::{join, join_index};
 use crate::validate::{MAX_NAME_BYTES, Rules};
-use crate::{AggregateKind, Config, Entity, FeatureConfig};
+use crate::{AggregateKind, Config, Entity, FeatureConfig, FeatureViewConfig};
 
 const MAX_FEATURES: usize = 1_000;
+/// As for a query at the terminal.
+const MAX_QUERY_BYTES: usize = 1 << 20;
 const SECOND: Window = Window::from_millis(1_000);
 const CENTURY: Window = Window::from_days(36_500);
 /// Views that are there without being declared.
@@ -37,15 +39,15 @@ impl Rules<'_> {
                     format!("{name} is '{}', which is taken; give each view a name of its own", view.name),
                 );
             }
-            if view.features.is_empty() {
-                self.refuse(&join(&path, "features"), format!("{path} has no features; name them with their types"));
-            }
             for name in view.features.keys() {
                 self.feature_name(config, &format!("{path}.features.{name}"), view.entity, name, &mut names);
             }
-            if let Some(ttl) = view.ttl {
-                self.within(&join(&path, "ttl"), ttl, SECOND, CENTURY);
+            for name in view.defaults.keys().filter(|name| !view.features.contains_key(*name)) {
+                let hint = did_you_mean(name, view.features.keys().map(String::as_str));
+                let key = format!("{path}.defaults.{name}");
+                self.refuse(&key, format!("{key} is the default of no feature of the view{hint}"));
             }
+            self.feature_view(&path, view);
         }
         for (name, kind) in &config.recommend.context {
             let path = join("recommend.context", name);
@@ -55,6 +57,29 @@ impl Rules<'_> {
             }
             if *kind == AttributeType::Tags {
                 self.refuse(&path, format!("{path} is tags; a parameter is a tag, text, number, bool or time"));
+            }
+        }
+    }
+
+    fn feature_view(&mut self, path: &str, view: &FeatureViewConfig) {
+        if view.features.is_empty() {
+            self.refuse(&join(path, "features"), format!("{path} has no features; name them with their types"));
+        }
+        if let Some(ttl) = view.ttl {
+            self.within(&join(path, "ttl"), ttl, SECOND, CENTURY);
+        }
+        let sources =
+            [("path", view.path.is_some()), ("query", view.query.is_some()), ("query_file", view.query_file.is_some())];
+        let mut given = sources.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
+        if let (Some(one), Some(other)) = (given.next(), given.next()) {
+            self.refuse(&join(path, other), format!("{path} has both {one} and {other}; keep one"));
+        }
+        if let Some(query) = &view.query {
+            let key = join(path, "query");
+            if query.trim().is_empty() {
+                self.refuse(&key, format!("{key} is empty; write a query, or remove it if rows are pushed"));
+            } else if query.len() > MAX_QUERY_BYTES {
+                self.refuse(&key, format!("{key} has {} bytes; at most {MAX_QUERY_BYTES} are allowed", query.len()));
             }
         }
     }
@@ -134,6 +159,9 @@ impl Rules<'_> {
         ];
         let given = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
         let Some(aggregate) = feature.aggregate else {
+            if self.is_refused(&key("aggregate")) {
+                return;
+            }
             if feature.expression.as_ref().is_none_or(|text| text.trim().is_empty()) {
                 self.refuse(path, format!("{path} has neither aggregate nor expression; give one"));
             }

@@ -258,6 +258,19 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "[import.items.file]\ndelimiter = \"ab\"".into(),
             "tastemaker.toml:2:1: import.items.file.delimiter is \"ab\"; give one ASCII character, or \"::\"",
         ),
+        // Views.
+        (
+            "[[feature_views]]\nname = \"w\"\nentity = \"user\"\nfeatures = { x = \"number\" }\npath = \"w.parquet\"\nquery = \"select 1\"".into(),
+            "tastemaker.toml:6:1: feature_views[0] has both path and query; keep one",
+        ),
+        (
+            "[[feature_views]]\nname = \"w\"\nentity = \"user\"\nfeatures = { x = \"number\" }\nquery = \" \"".into(),
+            "tastemaker.toml:5:1: feature_views[0].query is empty; write a query, or remove it if rows are pushed",
+        ),
+        (
+            "[[feature_views]]\nname = \"w\"\nentity = \"user\"\nfeatures = { x = \"number\" }\nqery = \"select 1\"".into(),
+            "tastemaker.toml:5:1: unknown key 'feature_views[0].qery'; did you mean 'query'?",
+        ),
         // What is not TOML.
         ("[project\nname = 3".into(), "tastemaker.toml:1:9: not valid TOML: unclosed table, expected `]`"),
         ("[project]\nname = \"a\"\nname = \"b\"".into(), "tastemaker.toml:3:1: not valid TOML: duplicate key"),
@@ -358,6 +371,27 @@ fn a_relative_data_folder_lies_beside_the_project_file() {
     assert_eq!(loaded.config.storage.data_dir, folder.path().join("state"));
     assert!(loaded.show().contains("storage.data_dir = \"state\""), "shown as it was written");
     assert_eq!(Config::parse("").unwrap().storage.data_dir, Path::new("data"));
+}
+
+#[test]
+fn relative_tables_and_queries_of_views_lie_beside_the_project_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tastemaker.toml");
+    let view = |name: &str, source: &str| {
+        format!(
+            "[[feature_views]]\nname = \"{name}\"\nentity = \"user\"\nfeatures = {{ {name} = \"number\" }}\n{source}\n"
+        )
+    };
+    let views =
+        [view("a", "path = \"a/*.parquet\""), view("b", "query_file = \"b.sql\""), view("c", "query = \"select 1\"")];
+    std::fs::write(&path, views.concat()).unwrap();
+    let loaded = Config::load(&LoadOptions { path, ..Default::default() }).unwrap();
+    let [a, b, c] = &loaded.config.feature_views[..] else { panic!("three views") };
+    assert_eq!(a.path, Some(folder.path().join("a/*.parquet")));
+    assert_eq!((&b.query_file, b.is_query()), (&Some(folder.path().join("b.sql")), true));
+    assert_eq!((c.query.as_deref(), c.is_query(), a.is_query()), (Some("select 1"), true, false));
+    let shown = loaded.show();
+    assert!(shown.contains("query_file = \"b.sql\"") && shown.contains("path = \"a/*.parquet\""), "{shown}");
 }
 
 #[test]

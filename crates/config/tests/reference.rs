@@ -80,6 +80,10 @@ fn takes(schema: &Value) -> String {
         let names: Vec<String> = choices.iter().map(|c| format!("`{}`", c["const"].as_str().unwrap())).collect();
         return names.join(", ");
     }
+    let scalar = serde_json::json!(["number", "boolean", "string"]);
+    if schema["type"].as_array().is_some_and(|kinds| kinds.starts_with(scalar.as_array().unwrap())) {
+        return "a number, `true`, `false` or text".to_owned();
+    }
     let kind = match &schema["type"] {
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap(),
         kind => kind.as_str().unwrap(),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, TimeUnit};
-use tastemaker_types::{AttributeSchema, AttributeType, did_you_mean};
+use tastemaker_types::{AttributeSchema, AttributeType, did_you_mean, nearest};
 
 /// The kinds of value that an expression computes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -161,8 +161,13 @@ impl Schema {
     /// The end of the sentence that there is no such column.
     pub(crate) fn hint(&self, name: &str) -> String {
         let qualifier = self.default_qualifier.as_deref().unwrap_or("");
-        let bare = name.strip_prefix(qualifier).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
-        did_you_mean(bare, self.names())
+        let bare = unqualified(name, qualifier);
+        // What needs no qualifier is compared without it, since most letters of a long one would be alike.
+        let near = nearest(bare, self.names().map(|known| unqualified(known, qualifier)));
+        match near.and_then(|near| self.names().find(|known| unqualified(known, qualifier) == near)) {
+            Some(known) => format!("; did you mean '{known}'?"),
+            None => did_you_mean(bare, self.names()),
+        }
     }
 
     /// The column of this name, and its Arrow type.
@@ -177,4 +182,9 @@ impl Schema {
         let column = self.columns.get(index)?;
         Some((index, &column.name, &column.data_type))
     }
+}
+
+/// The name without this qualifier.
+fn unqualified<'n>(name: &'n str, qualifier: &str) -> &'n str {
+    name.strip_prefix(qualifier).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name)
 }

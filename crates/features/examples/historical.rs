@@ -133,6 +133,7 @@ fn event(number: u64, events: u64, random: &mut Random) -> Record {
         timestamp: START.plus(Window::from_micros(at as i64 - random.below(60_000_000) as i64)),
         value: Some(random.below(10_000) as f64 / 100.0),
         session_id: None,
+        received: None,
         request_id: None,
         properties: Attributes::new(),
     })

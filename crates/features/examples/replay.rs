@@ -89,6 +89,7 @@ fn event(number: u64, users: u64, random: &mut Random) -> (Position, Record) {
         timestamp: Timestamp::EPOCH.plus(Window::from_micros((number * PAUSE) as i64)),
         value: Some(random.below(10_000) as f64 / 100.0),
         session_id: None,
+        received: None,
         request_id: None,
         properties: Attributes::new(),
     };

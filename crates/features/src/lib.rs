@@ -2,9 +2,11 @@
 //! code live and in replay): what a user liked and met lately, and what everybody likes. [`OnlineState`] holds them for serving: one writer
 //! applies records in log order, any number of readers. Durability is the log's business, and item attributes are the catalog's.
 
+mod cell;
 mod columns;
 mod entity;
 mod fetch;
+mod freshness;
 mod intake;
 mod items;
 pub mod kernel;

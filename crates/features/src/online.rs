@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use tastemaker_types::{Event, FeatureRow, Position, Record, Timestamp, Window};
 use crate::Aggregate;
 use crate::entity::ViewRow;
 use crate::fetch::CatalogAt;
+use crate::freshness::NewestRow;
 use crate::intake::{Run, Step, take_in};
 use crate::items::ItemTable;
 use crate::kernel::Input;
@@ -83,8 +84,10 @@ pub struct OnlineState {
     catalog_at: ArcSwap<CatalogAt>,
     /// Inputs of features that were not what the feature takes.
     refused_inputs: AtomicU64,
-    /// By batch view: the newest event time of any row, in microseconds; `i64::MIN` before the first row.
-    newest_rows: Vec<AtomicI64>,
+    /// By batch view.
+    newest_rows: Vec<NewestRow>,
+    /// When users were deleted last. Rows that were created before say nothing: whoever is forgotten is not brought back by a table.
+    deleted: Mutex<HashMap<Box<str>, Timestamp>>,
     popularity: Popularity,
     popularity_state: Mutex<PopularityState>,
     rankings: ArcSwap<Ranked>,
@@ -115,8 +118,9 @@ impl OnlineState {
         let catalog_at = CatalogAt { snapshot: catalog.snapshot(), through: 0 };
         Self {
             users: UserTable::new(features),
-            newest_rows: declared.views().iter().map(|_| AtomicI64::new(i64::MIN)).collect(),
+            newest_rows: declared.views().iter().map(|_| NewestRow::default()).collect(),
             features: declared,
+            deleted: Mutex::default(),
             items: ItemTable::new(),
             catalog_at: ArcSwap::from_pointee(catalog_at),
             refused_inputs: AtomicU64::new(0),
@@ -160,7 +164,12 @@ impl OnlineState {
                 (Record::UserUpsert(upsert), _) => {
                     self.users.upsert(upsert, (!self.features.is_empty()).then_some(position));
                 }
-                (Record::UserDelete { id, .. }, _) => self.users.forget(id),
+                (Record::UserDelete { id, timestamp }, _) => {
+                    self.users.forget(id);
+                    if !self.features.views().is_empty() {
+                        self.deleted.lock().insert(id.as_str().into(), *timestamp);
+                    }
+                }
                 (Record::FeatureRow(features), row) => self.put_row(position, features, row),
                 _ => {}
             }
@@ -176,17 +185,17 @@ impl OnlineState {
             run.inputs(entity, step, &mut inputs);
             (self.features.streams(entity).kernel(), inputs)
         };
-        let (position, at, mut refused) = (step.position, event.timestamp, 0);
+        let (position, at, received, mut refused) = (step.position, event.timestamp, event.received, 0);
         let (kernel, of_user) = of(Entity::User);
         let (pair_kernel, of_pair) = of(Entity::Pair);
         self.users.change_features(&event.user_id, |user| {
-            refused += user.own.apply(kernel, position, at, &of_user);
+            refused += user.own.apply(kernel, position, at, received, &of_user);
             if !of_pair.is_empty() {
-                refused += user.pairs.entry(row).or_default().apply(pair_kernel, position, at, &of_pair);
+                refused += user.pairs.entry(row).or_default().apply(pair_kernel, position, at, received, &of_pair);
             }
         });
         let (kernel, of_item) = of(Entity::Item);
-        self.items.change(row, |item| refused += item.apply(kernel, position, at, &of_item));
+        self.items.change(row, |item| refused += item.apply(kernel, position, at, received, &of_item));
         self.refused_inputs.fetch_add(refused as u64, Ordering::Relaxed);
     }
 
@@ -195,8 +204,12 @@ impl OnlineState {
         let Ok(number) = self.features.view(&row.view) else { return };
         let Some(view) = self.features.views().get(number) else { return };
         let Some(new) = ViewRow::new(number, view, row) else { return };
+        let deleted = row.user_id.as_deref().and_then(|user| self.deleted.lock().get(user).copied());
+        if deleted.is_some_and(|deleted| new.created <= deleted) {
+            return;
+        }
         if let Some(newest) = self.newest_rows.get(number) {
-            newest.fetch_max(row.event_timestamp.as_micros(), Ordering::Relaxed);
+            newest.note(&new);
         }
         match (view.entity, &row.user_id, item) {
             (Entity::User, Some(user), _) => self.users.change_features(user, |user| user.own.put(position, new)),
@@ -218,10 +231,9 @@ impl OnlineState {
         self.refused_inputs.load(Ordering::Relaxed)
     }
 
-    /// The newest event time of all rows of a batch feature view, by its number; none before its first row.
-    pub fn newest_row(&self, view: usize) -> Option<Timestamp> {
-        let newest = self.newest_rows.get(view)?.load(Ordering::Relaxed);
-        (newest != i64::MIN).then(|| Timestamp::from_micros(newest))
+    /// The newest event time up to `now` of all rows of a batch feature view, by its number; none before its first row.
+    pub fn newest_row(&self, view: usize, now: Timestamp) -> Option<Timestamp> {
+        self.newest_rows.get(view)?.at(now)
     }
 
     pub(crate) fn users(&self) -> &UserTable {
@@ -301,7 +313,11 @@ impl OnlineState {
     fn rank(&self, now: Timestamp) -> Arc<Rankings> {
         let began = Instant::now();
         let applied = self.applied.load(Ordering::Acquire);
-        let popularity = self.popularity.read(&self.popularity_state.lock(), now);
+        let popularity = {
+            let mut state = self.popularity_state.lock();
+            self.popularity.forget(&mut state, now);
+            self.popularity.read(&state, now)
+        };
         let catalog = self.catalog.snapshot();
         let rows = catalog.len() as u32;
         let rankings =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tastemaker_types::{Timestamp, Window};
 
 use crate::Aggregate;
-use crate::tiling::{KEPT, Tiling};
+use crate::tiling::{KEPT, TILES, Tiling};
 
 /// Popularity in a window of this length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,20 @@ impl Popularity {
         Self { tiling: Tiling::new(window) }
     }
 
+    /// Tiles that are kept at most, the latest. Clocks may be a day ahead: tiles of so much future do not push out those of the
+    /// present window.
+    fn kept(&self) -> usize {
+        KEPT + (Timestamp::MAX_AHEAD.as_micros() / self.tiling.hop()) as usize
+    }
+
+    /// Drops tiles that have left the window long before `now`, if there are many.
+    pub fn forget(&self, state: &mut PopularityState, now: Timestamp) {
+        if state.tiles.len() > KEPT {
+            let first = self.tiling.window(now).start().saturating_sub(TILES);
+            state.tiles = state.tiles.split_off(&first);
+        }
+    }
+
     /// The length of a tile.
     pub fn hop(&self) -> Window {
         Window::from_micros(self.tiling.hop())
@@ -70,7 +84,7 @@ impl Aggregate for Popularity {
         }
         let tile = state.tiles.entry(self.tiling.tile(input.at)).or_default();
         *Arc::make_mut(tile).entry(input.row).or_default() += input.weight;
-        if state.tiles.len() > KEPT {
+        if state.tiles.len() > self.kept() {
             state.tiles.pop_first();
         }
     }
@@ -156,8 +170,40 @@ mod tests {
         for n in 0..10_000 {
             popularity.apply(&mut state, Like { row: 0, weight: 1.0, at: at(n * 1_000) });
         }
-        assert_eq!(state.tiles.len(), KEPT);
+        assert_eq!(state.tiles.len(), popularity.kept());
+        assert!(popularity.kept() < 10_000);
         assert_eq!(popularity.read(&state, at(0)).total, [10_000.0]);
+    }
+
+    #[test]
+    fn clocks_ahead_by_what_is_allowed_do_not_push_out_the_present() {
+        let popularity = popularity();
+        let now = 1_000_000;
+        let mut state = PopularityState::default();
+        popularity.apply(&mut state, Like { row: 0, weight: 1.0, at: at(now - 300) });
+        // One like in every tile of the day ahead.
+        for ahead in (10..=86_400).step_by(10) {
+            popularity.apply(&mut state, Like { row: 1, weight: 1.0, at: at(now + ahead) });
+        }
+        assert_eq!(popularity.read(&state, at(now)).windowed(), [1.0, 0.0]);
+        popularity.forget(&mut state, at(now));
+        assert_eq!(popularity.read(&state, at(now)).windowed(), [1.0, 0.0]);
+        // And each counts when its time comes.
+        assert_eq!(popularity.read(&state, at(now + 86_400)).windowed(), [0.0, 33.0]);
+    }
+
+    #[test]
+    fn what_has_left_the_window_is_forgotten_and_answers_stay_the_same() {
+        let popularity = popularity();
+        let mut state = PopularityState::default();
+        for n in 0..1_000 {
+            popularity.apply(&mut state, Like { row: n % 7, weight: 1.0, at: at(i64::from(n) * 10) });
+        }
+        let before = popularity.read(&state, at(9_999)).windowed();
+        assert_eq!(state.tiles.len(), 1_000);
+        popularity.forget(&mut state, at(9_999));
+        assert!(state.tiles.len() <= KEPT, "{} tiles", state.tiles.len());
+        assert_eq!(popularity.read(&state, at(9_999)).windowed(), before);
     }
 
     #[test]

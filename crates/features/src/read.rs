@@ -4,74 +4,20 @@
 //! entity at one moment, with the entity's version; [`ReadPlan::assemble`] computes expressions over it and puts the columns in the order
 //! that was asked for. A replay fetches each entity when it has reached the version that a request saw, and assembles by the same code.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
 use arrow_schema::{ArrowError, Field, Schema as ArrowSchema};
 use tastemaker_config::Entity;
 use tastemaker_expr::EvalError;
 use tastemaker_types::{Attributes, FeatureValue, Position, Timestamp};
 
+use crate::cell::why_null;
+pub use crate::cell::{Cell, Status};
 use crate::columns::{attribute_column, feature_column, value_at};
 use crate::entity::EntityFeatures;
-use crate::set::{Feature, FeatureId, FeatureSet, InputColumn, SharedFeatures, Source};
-
-/// Whether there is a value, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// There is.
-    Present,
-    /// Something is known, but no value comes of it.
-    NullValue,
-    /// Nothing was ever known of this entity that the feature could come from.
-    NotFound,
-    /// What is known is older than the feature's ttl.
-    OutsideMaxAge,
-}
-
-impl Status {
-    /// As feature servers spell it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Present => "PRESENT",
-            Self::NullValue => "NULL_VALUE",
-            Self::NotFound => "NOT_FOUND",
-            Self::OutsideMaxAge => "OUTSIDE_MAX_AGE",
-        }
-    }
-}
-
-/// One value of one feature.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cell {
-    /// The value, or the feature's default where there is none.
-    pub value: Option<FeatureValue>,
-    /// Whether it was there.
-    pub status: Status,
-    /// The time of what it comes from.
-    pub event_time: Option<Timestamp>,
-}
-
-impl Cell {
-    const NOT_FOUND: Self = Self { value: None, status: Status::NotFound, event_time: None };
-
-    pub(crate) fn new(value: Option<FeatureValue>, event_time: Option<Timestamp>) -> Self {
-        let status = if value.is_some() { Status::Present } else { Status::NullValue };
-        Self { value, status, event_time }
-    }
-
-    /// Expires it if its event time is further back than the ttl; a value of just that age is still good.
-    fn aged(mut self, feature: &Feature, now: Timestamp) -> Self {
-        let expired = |ttl| self.event_time.is_some_and(|at| at < now.minus(ttl));
-        if self.status != Status::NotFound && feature.ttl.is_some_and(expired) {
-            (self.value, self.status) = (None, Status::OutsideMaxAge);
-        }
-        if self.value.is_none() {
-            self.value = feature.default.map(FeatureValue::Number);
-        }
-        self
-    }
-}
+use crate::set::{FeatureId, FeatureSet, InputColumn, SharedFeatures, Source};
 
 /// One feature of all rows of a read.
 #[derive(Debug, Clone, PartialEq)]
@@ -236,19 +182,22 @@ impl ReadPlan {
         embedding: impl Fn() -> Option<(Vec<f32>, Timestamp)>,
     ) {
         let kernel = self.set.streams(entity).kernel();
+        let state = features.map(|features| kernel.present(features.state(), now));
         for column in columns {
             let Some(feature) = self.set.feature(column.id) else { continue };
             let cell = match (feature.source, features) {
-                (Source::Stream(number), Some(features)) => {
-                    let event_time = kernel.event_time(features.state(), number);
-                    match event_time {
+                (Source::Stream(number), Some(_)) => {
+                    let state = state.as_deref();
+                    match state.and_then(|state| kernel.event_time(state, number, now)) {
                         None => Cell::NOT_FOUND,
-                        found => Cell::new(kernel.read(features.state(), number, now), found),
+                        found => Cell::new(state.and_then(|state| kernel.read(state, number, now)), found),
                     }
                 }
-                (Source::View { view, column }, Some(features)) => features.row(view).map_or(Cell::NOT_FOUND, |row| {
-                    Cell::new(row.values.get(column).cloned().flatten(), Some(row.event_time))
-                }),
+                (Source::View { view, column }, Some(features)) => {
+                    features.row(view, now).map_or(Cell::NOT_FOUND, |row| {
+                        Cell::new(row.values.get(column).cloned().flatten(), Some(row.event_time))
+                    })
+                }
                 (Source::Embedding, _) => embedding().map_or(Cell::NOT_FOUND, |(vector, trained)| {
                     Cell::new(Some(FeatureValue::Vector(vector)), Some(trained))
                 }),
@@ -280,25 +229,33 @@ impl ReadPlan {
         fetched: &[(Entity, &Fetched)],
     ) -> Result<Vec<FeatureColumn>, EvalError> {
         let rows = times.len();
-        let mut columns: Vec<FeatureColumn> = Vec::new();
-        for (_, fetched) in fetched {
-            columns.extend(fetched.columns.iter().map(|column| spread(column, rows)));
+        // By feature.
+        let mut columns: Vec<Option<Cow<'_, [Cell]>>> = vec![None; self.set.features().len()];
+        for FeatureColumn { id, cells } in fetched.iter().flat_map(|(_, fetched)| &fetched.columns) {
+            if let Some(place) = columns.get_mut(id.0) {
+                *place = Some(spread(cells, rows));
+            }
         }
         for id in &self.computed {
             let Some(feature) = self.set.feature(*id) else { continue };
             let Source::Expression(number) = feature.source else { continue };
             let Some(expression) = self.set.expression(number) else { continue };
             let (mut fields, mut arrays, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+            let mut attributes: Vec<Option<ArrayRef>> = Vec::new();
             for (column, input) in expression.inputs() {
                 let array = match input {
                     InputColumn::Feature(id) => {
-                        let Some(cells) = columns.iter().find(|column| column.id == *id) else { continue };
-                        sources.push(*id);
+                        let Some(Some(cells)) = columns.get(id.0) else { continue };
+                        sources.push(cells);
                         let value_type = self.set.feature(*id).map(|feature| feature.value_type);
-                        value_type.map(|value_type| feature_column(value_type, &cells.cells))
+                        value_type.map(|value_type| feature_column(value_type, cells))
                     }
-                    InputColumn::User(place) => attributes_of(fetched, Entity::User, *place, self, rows),
-                    InputColumn::Item(place) => attributes_of(fetched, Entity::Item, *place, self, rows),
+                    InputColumn::User(place) | InputColumn::Item(place) => {
+                        let entity = if matches!(input, InputColumn::User(_)) { Entity::User } else { Entity::Item };
+                        let array = attributes_of(fetched, entity, *place, self, rows);
+                        attributes.push(array.clone());
+                        array
+                    }
                     InputColumn::Context(place) => self
                         .set
                         .context()
@@ -318,26 +275,34 @@ impl ReadPlan {
             let options = RecordBatchOptions::new().with_row_count(Some(rows));
             let batch = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)?;
             let values = expression.expr().evaluate(&batch)?;
-            let newest = |row: usize| {
-                let inputs = columns.iter().filter(|column| sources.contains(&column.id));
-                inputs.filter_map(|column| column.cells.get(row)?.event_time).max()
-            };
+            let inputs = |row: usize| sources.iter().filter_map(move |cells| cells.get(row));
             let cell = |(row, now): (usize, &Timestamp)| {
-                Cell::new(value_at(feature.value_type, &values, row), newest(row)).aged(feature, *now)
+                let event_time = inputs(row).filter_map(|cell| cell.event_time).max();
+                let mut cell = Cell::new(value_at(feature.value_type, &values, row), event_time);
+                if cell.value.is_none() {
+                    let known = attributes.iter().map(|array| array.as_ref().is_some_and(|array| array.is_valid(row)));
+                    cell.status = why_null(inputs(row).map(|cell| cell.status), known);
+                }
+                cell.aged(feature, *now)
             };
             let cells = times.iter().enumerate().map(cell).collect();
-            columns.push(FeatureColumn { id: *id, cells });
+            if let Some(place) = columns.get_mut(id.0) {
+                *place = Some(Cow::Owned(cells));
+            }
         }
-        let find = |id: &FeatureId| columns.iter().find(|column| column.id == *id).cloned();
-        let missing = |id: &FeatureId| FeatureColumn { id: *id, cells: vec![Cell::NOT_FOUND; rows] };
-        Ok(self.wanted.iter().map(|id| find(id).unwrap_or_else(|| missing(id))).collect())
+        let column = |id: &FeatureId| {
+            let known = columns.get(id.0).cloned().flatten();
+            FeatureColumn { id: *id, cells: known.map_or_else(|| vec![Cell::NOT_FOUND; rows], Cow::into_owned) }
+        };
+        Ok(self.wanted.iter().map(column).collect())
     }
 }
 
-fn spread(column: &FeatureColumn, rows: usize) -> FeatureColumn {
-    match column.cells.as_slice() {
-        [only] if rows != 1 => FeatureColumn { id: column.id, cells: vec![only.clone(); rows] },
-        _ => column.clone(),
+/// A cell for each row.
+fn spread(cells: &[Cell], rows: usize) -> Cow<'_, [Cell]> {
+    match cells {
+        [only] if rows != 1 => Cow::Owned(vec![only.clone(); rows]),
+        _ => Cow::Borrowed(cells),
     }
 }
 

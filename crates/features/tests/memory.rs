@@ -59,6 +59,7 @@ fn an_event_takes_about_thirty_bytes() {
             timestamp: Timestamp::EPOCH.plus(Window::from_millis(n as i64)),
             value: None,
             session_id: None,
+            received: None,
             request_id: None,
             properties: BTreeMap::new(),
         });

@@ -42,6 +42,7 @@ fn event(kind: &str, user: &str, item: &str, days: i64, value: Option<f64>) -> R
         timestamp: at(days),
         value,
         session_id: None,
+        received: None,
         request_id: None,
         properties: BTreeMap::new(),
     })

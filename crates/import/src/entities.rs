@@ -46,7 +46,9 @@ impl EntityMaker {
             }
         }
         let upsert = EntityUpsert { id, attributes, mode: UpsertMode::Merge, timestamp };
-        Ok(if self.kind == Kind::Users { Record::UserUpsert(upsert) } else { Record::ItemUpsert(upsert) })
+        let record = if self.kind == Kind::Users { Record::UserUpsert(upsert) } else { Record::ItemUpsert(upsert) };
+        record.check_size().map_err(|error| (None, Mistake::new("too large", error.to_string())))?;
+        Ok(record)
     }
 
     /// `{"id": …, "attributes": {…}}`, as the API has it. Names that are not declared are passed over, as columns are.

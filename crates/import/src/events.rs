@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tastemaker_config::{Config, EventTypes, TimestampUnit};
-use tastemaker_types::{Attributes, Event, IdError, Record, TimeError, Timestamp};
+use tastemaker_types::{Attributes, Event, IdError, Record, TimeError, Timestamp, check_properties};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::coerce::{self, Mistake};
@@ -81,15 +81,31 @@ impl EventMaker {
         let properties = properties(take(event::PROPERTIES)).map_err(at(event::PROPERTIES))?;
         let given = coerce::text(take(event::EVENT_ID)).map_err(at(event::EVENT_ID))?;
         let event_id = given.clone().unwrap_or_default();
-        let mut event =
-            Event { event_id, event_type, user_id, item_id, timestamp, value, session_id, request_id, properties };
+        let now = Timestamp::now();
+        let received = (timestamp > now).then_some(now);
+        let mut event = Event {
+            event_id,
+            event_type,
+            user_id,
+            item_id,
+            timestamp,
+            received,
+            value,
+            session_id,
+            request_id,
+            properties,
+        };
         if given.is_none() {
             event.event_id = self.ids.id_of(&event);
         }
         let ahead = |error: TimeError| (Some(event::TIMESTAMP), Mistake::new("in the future", error.to_string()));
-        event.timestamp.check_not_ahead(Timestamp::now()).map_err(ahead)?;
+        event.timestamp.check_not_ahead(now).map_err(ahead)?;
         event.validate_ids().map_err(|error| (slot_of(&error), Mistake::new("bad id", error.to_string())))?;
-        Ok(Record::Event(event))
+        check_properties(&event.properties)
+            .map_err(|error| (Some(event::PROPERTIES), Mistake::new("bad properties", error.to_string())))?;
+        let record = Record::Event(event);
+        record.check_size().map_err(|error| (None, Mistake::new("too large", error.to_string())))?;
+        Ok(record)
     }
 }
 
@@ -168,6 +184,7 @@ mod tests {
             timestamp: Timestamp::from_micros(1_000_000),
             value,
             session_id: None,
+            received: None,
             request_id: None,
             properties: Attributes::new(),
         }

@@ -545,3 +545,56 @@ fn real_movielens_files_are_taken_whole() {
         assert!(report.refused_by.keys().all(|kind| kind == "not UTF-8"), "{report:?}");
     }
 }
+
+#[test]
+fn the_limits_of_the_api_hold_for_files_and_stop_no_other_row() {
+    let folder = Folder::new();
+    let properties = |count: usize, bytes: usize| {
+        let property = |n: usize| format!("\"p{n}\":\"{}\"", "x".repeat(bytes));
+        format!("{{{}}}", (0..count).map(property).collect::<Vec<_>>().join(","))
+    };
+    let rows = [
+        ("good", properties(64, 10)),
+        ("many", properties(65, 10)),
+        ("long", properties(1, 64 * 1024 + 1)),
+        ("large", properties(17, 64 * 1024)),
+        ("also good", properties(15, 64 * 1024)),
+    ];
+    let texts = |values: Vec<&str>| Arc::new(StringArray::from(values)) as ArrayRef;
+    let times = Arc::new(Int64Array::from(vec![1_700_000_000; rows.len()]));
+    let path = folder.0.path().join("events.parquet");
+    parquet(
+        &path,
+        vec![
+            ("event_id", texts(rows.iter().map(|(id, _)| *id).collect())),
+            ("user", texts(vec!["u"; rows.len()])),
+            ("item", texts(vec!["i"; rows.len()])),
+            ("type", texts(vec!["click"; rows.len()])),
+            ("timestamp", times),
+            ("properties", texts(rows.iter().map(|(_, properties)| properties.as_str()).collect())),
+        ],
+    );
+    let (records, report) = import(&path, Kind::Events, "[events]\nclick = { positive = true }\n");
+    let taken: Vec<String> = events(records).into_iter().map(|event| event.event_id).collect();
+    assert_eq!(taken, ["good", "also good"]);
+    let refused: Vec<(u64, &str)> = report.refusals.iter().map(|r| (r.line, r.reason.as_str())).collect();
+    let expected =
+        [(2, "65 properties; at most 64"), (3, "property 'p0' has 65537 bytes"), (4, "bytes in all; at most 1048576")];
+    assert_eq!(refused.len(), expected.len(), "{refused:?}");
+    for ((line, reason), (expected_line, part)) in refused.into_iter().zip(expected) {
+        assert_eq!(line, expected_line);
+        assert!(reason.contains(part), "{reason}");
+    }
+
+    // Items have as many attributes as the project declares.
+    let declared: String = (0..17).map(|n| format!("t{n} = \"text\"\n")).collect();
+    let long = "x".repeat(64 * 1024);
+    let names: Vec<String> = (0..17).map(|n| format!("t{n}")).collect();
+    let mut columns = vec![("id", texts(vec!["small", "large"]))];
+    columns.extend(names.iter().map(|name| (name.as_str(), texts(vec!["short", &long]))));
+    let path = folder.0.path().join("items.parquet");
+    parquet(&path, columns);
+    let (records, report) = import(&path, Kind::Items, &format!("[items.attributes]\n{declared}"));
+    assert_eq!(records.len(), 1);
+    assert_eq!((report.refusals[0].line, report.refusals[0].kind), (2, "too large"));
+}

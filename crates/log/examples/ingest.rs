@@ -153,6 +153,7 @@ fn event(kind: &str, n: u64, salt: u64) -> Record {
         timestamp: Timestamp::from_micros(1_700_000_000_000_000 + n as i64),
         value: Some(n as f64),
         session_id: Some(format!("session-{}", n / 20)),
+        received: None,
         request_id: None,
         properties: Default::default(),
     })

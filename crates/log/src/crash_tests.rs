@@ -22,6 +22,7 @@ fn event(id: u32) -> Record {
         timestamp: Timestamp::from_micros(i64::from(id)),
         value: None,
         session_id: None,
+        received: None,
         request_id: None,
         properties: Default::default(),
     })

@@ -27,3 +27,4 @@ pub use batches::{BATCH_ROWS, EventBatches, event_schema};
 pub use error::LogError;
 pub use log::{Appended, EventLog, LogOptions, LogStats, OnCommit};
 pub use reader::{LogReader, Records};
+pub use writer::TornTail;

@@ -50,7 +50,7 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self {
             segment_bytes: 256 << 20,
-            max_record_bytes: 1 << 20,
+            max_record_bytes: tastemaker_types::MAX_RECORD_BYTES,
             max_call_records: 100_000,
             max_call_bytes: 32 << 20,
             group_bytes: 4 << 20,

@@ -10,6 +10,7 @@ use tastemaker_types::{Position, Record};
 
 use crate::segment::{self, Cursor, Opened, Step};
 use crate::storage::{Folder, Storage};
+use crate::writer::{Tail, TornTail};
 use crate::{LogError, wire};
 
 /// A view of an event log that only reads.
@@ -44,6 +45,14 @@ impl LogReader {
     /// The frames from the start of the segment that holds `position`.
     pub(crate) fn frames(&self, position: Position) -> Frames {
         Frames::new(Arc::clone(&self.storage), position)
+    }
+
+    /// What the next writer would cut off the end, if anything. While a writer is at work, it may be what that is writing.
+    ///
+    /// # Errors
+    /// Damage in the last segment, or a failed read.
+    pub fn torn_tail(&self) -> Result<Option<TornTail>, LogError> {
+        Tail::find(&*self.storage)?.torn(&*self.storage)
     }
 
     /// The position after the last record of the log as it is now; 0 if it is empty.

@@ -87,6 +87,34 @@ impl Tail {
     }
 }
 
+/// What the next writer cuts off the end of the log: a write, or the making of a segment, that was interrupted, and that
+/// nobody was told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The file.
+    pub path: PathBuf,
+    /// How many bytes of it go.
+    pub bytes: u64,
+}
+
+impl Tail {
+    /// What a writer would cut, if anything.
+    ///
+    /// # Errors
+    /// A failed read.
+    pub(crate) fn torn(&self, storage: &dyn Storage) -> Result<Option<TornTail>, LogError> {
+        if let Some(first) = self.unfinished.first() {
+            let name = segment::name(*first);
+            let path = storage.path().join(&name);
+            let bytes = storage.open_read(&name).and_then(|file| file.len());
+            let bytes = bytes.map_err(|e| LogError::io("read", &path, e))?;
+            return Ok(Some(TornTail { path, bytes }));
+        }
+        let Some((first, ..)) = self.segment.filter(|_| self.torn_bytes > 0) else { return Ok(None) };
+        Ok(Some(TornTail { path: storage.path().join(segment::name(first)), bytes: self.torn_bytes }))
+    }
+}
+
 /// Appends frames to the last segment, and makes new segments.
 pub(crate) struct SegmentWriter {
     storage: Arc<dyn Storage>,

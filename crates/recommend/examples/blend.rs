@@ -80,6 +80,7 @@ fn read(path: &Path) -> Fallible<Data> {
             timestamp: Timestamp::from_micros(time * 1_000_000),
             value: None,
             session_id: None,
+            received: None,
             request_id: None,
             properties: BTreeMap::new(),
         }));

@@ -158,6 +158,7 @@ fn click(user: u64, items: u64, random: &mut Random, now: Timestamp) -> Record {
         timestamp,
         value: None,
         session_id: None,
+        received: None,
         request_id: None,
         properties: BTreeMap::new(),
     })

@@ -38,7 +38,7 @@ pub enum RecommendError {
     #[error("in the filter: {0}")]
     Filter(#[source] ExprError),
     /// A parameter is not declared in `[recommend.context]`, or is of another type.
-    #[error("in the context: {0}")]
+    #[error("in the context: {0}; what it may hold is declared under [recommend.context] in tastemaker.toml")]
     Context(#[from] AttributeError),
     /// There is no such item.
     #[error("there is no item '{id}'")]
@@ -61,7 +61,7 @@ pub enum RecommendError {
 #[non_exhaustive]
 pub enum SetupError {
     /// An expression is none.
-    #[error("recommend.{key} in tastemaker.toml: {source}")]
+    #[error("recommend.{key}: {source}")]
     Expression {
         /// Which setting.
         key: &'static str,
@@ -69,15 +69,13 @@ pub enum SetupError {
         source: Box<ExprError>,
     },
     /// The boost is no number.
-    #[error(
-        "recommend.boost in tastemaker.toml is {found}; it must be a number, such as CASE WHEN brand = 'own' THEN 1.2 ELSE 1 END"
-    )]
+    #[error("recommend.boost is {found}; it must be a number, such as CASE WHEN brand = 'own' THEN 1.2 ELSE 1 END")]
     Boost {
         /// What it is instead.
         found: String,
     },
     /// A deadline is set for a stage that is not there.
-    #[error("recommend.deadlines in tastemaker.toml: there is no stage '{name}'{hint}")]
+    #[error("recommend.deadlines: there is no stage '{name}'{hint}")]
     UnknownStage {
         /// As written.
         name: String,
@@ -85,13 +83,13 @@ pub enum SetupError {
         hint: String,
     },
     /// A feature to be logged is not declared.
-    #[error("recommend.features in tastemaker.toml: {message}")]
+    #[error("recommend.features: {message}")]
     Feature {
         /// Which, and what may have been meant.
         message: String,
     },
     /// An attribute is not declared.
-    #[error("recommend.{key} in tastemaker.toml: unknown attribute '{name}'{hint}")]
+    #[error("recommend.{key}: unknown attribute '{name}'{hint}")]
     UnknownAttribute {
         /// Which setting.
         key: &'static str,
@@ -100,6 +98,18 @@ pub enum SetupError {
         /// The nearest or all names.
         hint: String,
     },
+}
+
+impl SetupError {
+    /// The key of the project file that is to be changed.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Expression { key, .. } | Self::UnknownAttribute { key, .. } => format!("recommend.{key}"),
+            Self::Boost { .. } => "recommend.boost".to_owned(),
+            Self::UnknownStage { name, .. } => format!("recommend.deadlines.{name}"),
+            Self::Feature { .. } => "recommend.features".to_owned(),
+        }
+    }
 }
 
 /// A generation that cannot serve; the one before stays.
@@ -115,7 +125,7 @@ pub enum GenerationError {
         source: ArtifactError,
     },
     /// Factors or the encoder are not what they should be.
-    #[error("generation {version} has a bad {file}: {source}")]
+    #[error("generation {version} has a bad {file}: {source}; train again, or promote another generation")]
     Model {
         /// Which generation.
         version: u64,
@@ -125,7 +135,7 @@ pub enum GenerationError {
         source: ModelError,
     },
     /// The index is not what it should be.
-    #[error("generation {version} has a bad index: {source}")]
+    #[error("generation {version} has a bad index: {source}; train again, or promote another generation")]
     Index {
         /// Which generation.
         version: u64,

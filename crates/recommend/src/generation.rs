@@ -11,6 +11,7 @@ use tastemaker_store::index::{NO_ROW, PlannedIndex, VectorIndex};
 use tastemaker_types::Timestamp;
 
 use crate::GenerationError;
+use crate::check::check_users;
 use crate::numeric::norm;
 
 /// A generation in memory, its item vectors mapped from its file.
@@ -52,6 +53,7 @@ impl ServingGeneration {
         check("the number of item vectors", factors.rows(), manifest.model.items)?;
         check("the length of the item vectors", factors.cols(), manifest.model.rank)?;
         encoder.check_factors(&factors).map_err(model(ENCODER))?;
+        check_users(generation)?;
 
         let catalog = catalog.snapshot();
         let mut places = vec![NO_ROW; catalog.len()];

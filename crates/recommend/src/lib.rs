@@ -5,6 +5,7 @@
 mod answer;
 mod assembly;
 mod candidates;
+mod check;
 mod error;
 mod explain;
 mod expressions;
@@ -22,6 +23,7 @@ mod selectors;
 mod sources;
 
 pub use assembly::state_options;
+pub use check::check_generation;
 pub use error::{GenerationError, RecommendError, SetupError};
 pub use explain::{Dropped, Explanation, ItemExplanation, Retrieval, UserExplanation};
 pub use generation::ServingGeneration;

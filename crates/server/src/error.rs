@@ -58,6 +58,15 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// The key of the project file that is to be changed, if it is that.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Settings(error) => Some(error.key()),
+            Self::Features(error) => Some(error.key.clone()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn setup(doing: &str, cause: &dyn std::fmt::Display) -> Self {
         Self::Setup { what: format!("could not {doing}: {cause}") }
     }

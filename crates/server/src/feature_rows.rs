@@ -39,7 +39,7 @@ enum Role {
     Feature(ValueType),
 }
 
-/// Turns columns into rows of `view`. What has no event time holds since `now`.
+/// Turns columns into rows of `view`. What has no event time holds since `now`; what does not say when it was created was so `now`.
 ///
 /// # Errors
 /// Every wrong value, up to a hundred.
@@ -102,10 +102,12 @@ pub(crate) fn judge(
         };
         for ((column, values), role) in columns.iter().zip(&roles) {
             let value = values.get(place).unwrap_or(&Value::Null);
-            if let Err(message) = put(&mut row, *role, column, value) {
+            if let Err(message) = put(&mut row, *role, column, value, now) {
                 refusals.add(format!("df.{column}[{place}]"), message);
             }
         }
+        // When it was written is when the server took it: a past that did not have the row must not learn of it.
+        row.created = Some(row.created.map_or(now, |created| created.min(now)));
         records.push(Record::FeatureRow(row));
     }
     if refusals.errors.is_empty() { Ok(records) } else { Err(refusals) }
@@ -135,16 +137,16 @@ fn role(view: &View, declared: &FeatureViewConfig, column: &str) -> Option<Role>
 }
 
 /// Puts one value into its row.
-fn put(row: &mut FeatureRow, role: Role, column: &str, value: &Value) -> Result<(), String> {
+fn put(row: &mut FeatureRow, role: Role, column: &str, value: &Value, now: Timestamp) -> Result<(), String> {
     match role {
         Role::User => row.user_id = Some(id("user_id", value)?),
         Role::Item => row.item_id = Some(id("item_id", value)?),
         Role::EventTime if value.is_null() => {
             return Err("the time is missing; give one, or leave the column out, and rows hold since now".to_owned());
         }
-        Role::EventTime => row.event_timestamp = time(value)?,
+        Role::EventTime => row.event_timestamp = not_ahead(value, now)?,
         Role::Created if value.is_null() => {}
-        Role::Created => row.created = Some(time(value)?),
+        Role::Created => row.created = Some(not_ahead(value, now)?),
         Role::Feature(_) if value.is_null() => {}
         Role::Feature(value_type) => row.values.push((column.to_owned(), typed(value_type, value)?)),
     }
@@ -168,6 +170,13 @@ fn time(value: &Value) -> Result<Timestamp, String> {
         (None, Some(number)) => Timestamp::from_number(number).map_err(|error| error.to_string()),
         (None, None) => Err(format!("{} is not a time; give RFC 3339 text or a number since 1970", kind(value))),
     }
+}
+
+/// A time that may be a little ahead, as that of an event may.
+fn not_ahead(value: &Value, now: Timestamp) -> Result<Timestamp, String> {
+    let at = time(value)?;
+    at.check_not_ahead(now).map_err(|error| error.to_string())?;
+    Ok(at)
 }
 
 fn typed(value_type: ValueType, value: &Value) -> Result<FeatureValue, String> {

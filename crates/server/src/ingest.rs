@@ -7,12 +7,7 @@ use tastemaker_api::batch::Parsed;
 use tastemaker_api::{EntityInput, EventInput, FieldError, RecordResult, RecordStatus, WriteResponse};
 use tastemaker_config::Config;
 use tastemaker_log::Appended;
-use tastemaker_types::{
-    AttributeSchema, Attributes, EntityUpsert, Event, Record, Timestamp, Value, attribute, validate_id,
-};
-
-/// The most properties of one event.
-const MAX_PROPERTIES: usize = 64;
+use tastemaker_types::{AttributeSchema, EntityUpsert, Event, Record, Timestamp, check_properties, validate_id};
 
 /// The rules of one project.
 pub(crate) struct Rules {
@@ -72,8 +67,8 @@ impl Rules {
                 Ok(input) => {
                     let given = input.event_id.clone();
                     let event = input.into_event(now, || uuid::Uuid::now_v7().to_string());
-                    match self.check_event(&event, now) {
-                        Ok(()) => judged.take(Some(event.event_id.clone()), Ok(Record::Event(event))),
+                    match self.event(event, now) {
+                        Ok((id, record)) => judged.take(Some(id), Ok(record)),
                         Err((field, message)) => judged.take(given, Err(FieldError { field: at(field), message })),
                     }
                 }
@@ -94,12 +89,12 @@ impl Rules {
 
     /// Judges one item.
     pub(crate) fn item(&self, upsert: EntityUpsert) -> Result<Record, FieldError> {
-        check_entity(upsert, &self.items).map(Record::ItemUpsert)
+        check_entity(upsert, &self.items, Record::ItemUpsert)
     }
 
     /// Judges one user.
     pub(crate) fn user(&self, upsert: EntityUpsert) -> Result<Record, FieldError> {
-        check_entity(upsert, &self.users).map(Record::UserUpsert)
+        check_entity(upsert, &self.users, Record::UserUpsert)
     }
 
     fn entities(
@@ -123,17 +118,21 @@ impl Rules {
         judged
     }
 
+    /// The event's id and its record, or the field that is wrong and why.
+    fn event(&self, event: Event, now: Timestamp) -> Result<(String, Record), (&'static str, String)> {
+        self.check_event(&event, now)?;
+        let id = event.event_id.clone();
+        let record = Record::Event(event);
+        // Everything but the properties is short.
+        record.check_size().map_err(|e| ("properties", e.to_string()))?;
+        Ok((id, record))
+    }
+
     fn check_event(&self, event: &Event, now: Timestamp) -> Result<(), (&'static str, String)> {
         event.validate_ids().map_err(|e| (id_field(event), e.to_string()))?;
         self.config.events.get(&event.event_type).map_err(|e| ("type", e.to_string()))?;
         event.timestamp.check_not_ahead(now).map_err(|e| ("timestamp", e.to_string()))?;
-        if event.properties.len() > MAX_PROPERTIES {
-            return Err(("properties", format!("{} properties; at most {MAX_PROPERTIES}", event.properties.len())));
-        }
-        for (name, value) in &event.properties {
-            check_property(name, value).map_err(|message| ("properties", message))?;
-        }
-        Ok(())
+        check_properties(&event.properties).map_err(|e| ("properties", e.to_string()))
     }
 }
 
@@ -151,33 +150,22 @@ fn id_field(event: &Event) -> &'static str {
     wrong.map_or("event_id", |(name, _)| name)
 }
 
-fn check_property(name: &str, value: &Value) -> Result<(), String> {
-    validate_id("the property's name", name).map_err(|e| e.to_string())?;
-    let longest = match value {
-        Value::Text(text) => text.len(),
-        Value::Tags(tags) if tags.len() > attribute::MAX_TAGS => {
-            return Err(format!("property '{name}' has {} texts; at most {}", tags.len(), attribute::MAX_TAGS));
-        }
-        Value::Tags(tags) => tags.iter().map(String::len).max().unwrap_or(0),
-        Value::Bool(_) | Value::Number(_) | Value::Time(_) => 0,
-    };
-    if longest > attribute::MAX_TEXT_BYTES {
-        return Err(format!("property '{name}' has {longest} bytes; at most {}", attribute::MAX_TEXT_BYTES));
-    }
-    Ok(())
-}
-
-fn check_entity(upsert: EntityUpsert, schema: &AttributeSchema) -> Result<EntityUpsert, FieldError> {
-    validate_id("id", &upsert.id).map_err(|e| FieldError { field: "id".to_owned(), message: e.to_string() })?;
-    let attributes: Attributes = schema
-        .coerce_all(upsert.attributes)
-        .map_err(|e| FieldError { field: "attributes".to_owned(), message: e.to_string() })?;
-    Ok(EntityUpsert { attributes, ..upsert })
+fn check_entity(
+    upsert: EntityUpsert,
+    schema: &AttributeSchema,
+    record: fn(EntityUpsert) -> Record,
+) -> Result<Record, FieldError> {
+    let wrong = |field: &str, message: String| FieldError { field: field.to_owned(), message };
+    validate_id("id", &upsert.id).map_err(|e| wrong("id", e.to_string()))?;
+    let attributes = schema.coerce_all(upsert.attributes).map_err(|e| wrong("attributes", e.to_string()))?;
+    let record = record(EntityUpsert { attributes, ..upsert });
+    record.check_size().map_err(|e| wrong("attributes", e.to_string()))?;
+    Ok(record)
 }
 
 #[cfg(test)]
 mod tests {
-    use tastemaker_types::Position;
+    use tastemaker_types::{MAX_RECORD_BYTES, Position, attribute};
 
     use super::*;
 
@@ -237,5 +225,30 @@ mod tests {
         let huge = format!(r#"{{"type":"click","user_id":"u","item_id":"i","properties":{{"p":"{text}"}}}}"#);
         let answer = rules().events(vec![event(&huge)], Timestamp::EPOCH).finish(&[]);
         assert_eq!(answer.refused, 1);
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_in_all_is_refused_alone() {
+        let text = "x".repeat(attribute::MAX_TEXT_BYTES);
+        let properties: Vec<String> = (0..17).map(|n| format!(r#""p{n}":"{text}""#)).collect();
+        let properties = properties.join(",");
+        assert!(properties.len() > MAX_RECORD_BYTES);
+        let small = r#"{"event_id":"a","type":"click","user_id":"u","item_id":"i"}"#;
+        let large =
+            format!(r#"{{"event_id":"b","type":"click","user_id":"u","item_id":"i","properties":{{{properties}}}}}"#);
+        let judged = rules().events(vec![event(small), event(&large)], Timestamp::EPOCH);
+        assert_eq!(judged.records.len(), 1);
+        let error = judged.results[1].error.as_ref().unwrap();
+        assert_eq!(error.field, "events[1].properties");
+        assert!(error.message.contains("at most 1048576"), "{}", error.message);
+
+        let declared: Vec<String> = (0..17).map(|n| format!("t{n} = \"text\"")).collect();
+        let config = Config::parse(&format!("[items.attributes]\n{}\n", declared.join("\n"))).unwrap();
+        let attributes: Vec<String> = (0..17).map(|n| format!(r#""t{n}":"{text}""#)).collect();
+        let large = format!(r#"{{"id":"i","attributes":{{{}}}}}"#, attributes.join(","));
+        let items = [r#"{"id":"j"}"#, &large].map(|json| Ok(serde_json::from_str(json).unwrap()));
+        let judged = Rules::new(Arc::new(config)).items(items.into(), Timestamp::EPOCH);
+        assert_eq!(judged.records.len(), 1);
+        assert_eq!(judged.results[1].error.as_ref().unwrap().field, "items[1].attributes");
     }
 }

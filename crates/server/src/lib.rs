@@ -2,6 +2,7 @@
 //! routes here and for the command line, which uses it in its own process. How recommendations are made, and what is on
 //! disk, is for other crates.
 
+mod connections;
 mod engine;
 mod error;
 mod feature_rows;

@@ -2,37 +2,25 @@
 //!
 //! At the signal the service stops being ready and asks clients, with every answer, to close their connection; it still
 //! accepts for a moment, so that load balancers notice. Then it stops accepting, takes in what the system had already
-//! accepted for it, lets running requests end, and closes the log.
+//! accepted for it, lets running requests end, and closes the log. What happens on a connection is in `connections`.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tastemaker_config::Config;
-use tastemaker_monitor::catalogue as metrics;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::connections::Connections;
 use crate::{Access, Engine, EngineError, Lifecycle, app};
 
-/// The longest a client may take to send a request's head, and a connection may idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// The largest head of a request, and the most headers in it.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-const MAX_HEADERS: usize = 100;
-/// Open connections; more are closed at once.
-const MAX_CONNECTIONS: usize = 16 * 1024;
 /// How long connections are still accepted after the signal.
 const NOTICE: Duration = Duration::from_millis(500);
-/// How long a connection that was accepted last may take to send its request.
-const SETTLE: Duration = Duration::from_millis(100);
+/// How long handshakes under way may take to end before the listener closes.
+const HANDSHAKE: Duration = Duration::from_millis(100);
 
 /// Opens the engine, calls `opened`, and serves on `listener` until `shutdown` is done, then drains.
 ///
@@ -71,7 +59,7 @@ pub async fn serve_engine(
     tracing::info!(%address, "serving");
 
     let grace = engine.config().server.shutdown_grace.to_duration();
-    let mut acceptor = Acceptor::new(listener, router, Arc::clone(&engine));
+    let acceptor = Acceptor { listener, connections: Connections::new(router, Arc::clone(&engine)) };
     acceptor.run_until(shutdown).await;
     tracing::info!("draining");
     lifecycle.drain();
@@ -118,26 +106,18 @@ fn check_exposed(config: &Config, address: SocketAddr) -> Result<(), EngineError
 
 struct Acceptor {
     listener: TcpListener,
-    router: axum::Router,
-    engine: Arc<Engine>,
-    graceful: GracefulShutdown,
-    slots: Arc<Semaphore>,
+    connections: Connections,
 }
 
 impl Acceptor {
-    fn new(listener: TcpListener, router: axum::Router, engine: Arc<Engine>) -> Self {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        Self { listener, router, engine, graceful: GracefulShutdown::new(), slots }
-    }
-
-    async fn run_until(&mut self, done: impl Future<Output = ()>) {
+    async fn run_until(&self, done: impl Future<Output = ()>) {
         let mut done = pin!(done);
         loop {
             tokio::select! {
                 biased;
                 () = &mut done => return,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => self.take(stream),
+                    Ok((stream, _)) => self.connections.take(stream),
                     // Out of file descriptors or the like: closing connections helps, spinning does not.
                     Err(error) => {
                         tracing::warn!("cannot accept a connection: {error}");
@@ -148,51 +128,63 @@ impl Acceptor {
         }
     }
 
-    fn take(&self, stream: TcpStream) {
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-            self.engine.monitor().count(&metrics::SHED, ["connections"], 1);
-            return;
-        };
-        // Small answers must not wait for the client's delayed acknowledgement (40 ms).
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("cannot set TCP_NODELAY: {error}");
-        }
-        let service = TowerToHyperService::new(self.router.clone());
-        tokio::spawn(connection(stream, service, self.graceful.watcher(), slot, Arc::clone(&self.engine)));
-    }
-
-    /// Stops accepting and waits for running requests, at most `grace`.
+    /// Stops listening without a reset for anybody who is connected already, and waits for running requests, at most `grace`.
     async fn stop(self, grace: Duration) {
-        while let Some(Ok((stream, _))) = self.listener.accept().now_or_never() {
-            self.take(stream);
+        if let Err(error) = ignore_new_connections(&self.listener) {
+            tracing::debug!("new connections come until the listener closes: {error}");
         }
-        let Self { listener, router, engine, graceful, slots } = self;
-        drop((listener, router, engine));
-        tokio::time::sleep(SETTLE.min(grace)).await;
-        if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-            let open = MAX_CONNECTIONS - slots.available_permits();
+        self.run_until(tokio::time::sleep(HANDSHAKE.min(grace / 4))).await;
+        let Self { listener, connections } = self;
+        // What is queued here would be reset by closing. Tokio may not have heard of it yet; the system has.
+        match listener.into_std() {
+            Ok(listener) => accept_queued(&listener, &connections),
+            Err(error) => tracing::warn!("cannot accept what is queued: {error}"),
+        }
+        let open = connections.finish(grace).await;
+        if open > 0 {
             tracing::warn!(open, "the grace period is over; closing connections with requests under way");
         }
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    service: TowerToHyperService<axum::Router>,
-    watcher: Watcher,
-    slot: OwnedSemaphorePermit,
-    engine: Arc<Engine>,
-) {
-    engine.monitor().adjust(&metrics::HTTP_CONNECTIONS, [], 1.0);
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(serving).await {
-        tracing::debug!("a connection ended early: {error}");
+/// Lets the system pass over requests for new connections, while handshakes under way still end: closing a listener resets
+/// those that it has completed and nobody has accepted. Clients ask again after a second, and are told then that nobody listens.
+#[cfg(target_os = "linux")]
+fn ignore_new_connections(listener: &TcpListener) -> std::io::Result<()> {
+    use socket2::{SockFilter, SockRef};
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const SYN_OR_ACK: u32 = 0x12;
+    // Classic BPF over the TCP header: load the byte of flags, mask it, and drop (accept no byte of) a lone SYN.
+    SockRef::from(listener).attach_filter(&[
+        SockFilter::new(0x30, 0, 0, FLAGS),
+        SockFilter::new(0x54, 0, 0, SYN_OR_ACK),
+        SockFilter::new(0x15, 0, 1, SYN),
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ignore_new_connections(_: &TcpListener) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// Accepts until nothing is left. The listener does not block.
+fn accept_queued(listener: &std::net::TcpListener, connections: &Connections) {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                Ok(stream) => connections.take(stream),
+                Err(error) => tracing::warn!("cannot take a connection: {error}"),
+            },
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            // One that its client gave up again.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+            Err(error) => {
+                tracing::warn!("cannot accept what is queued: {error}");
+                return;
+            }
+        }
     }
-    engine.monitor().adjust(&metrics::HTTP_CONNECTIONS, [], -1.0);
-    drop(slot);
 }

@@ -5,6 +5,7 @@ mod common;
 
 use common::Running;
 use serde_json::{Value, json};
+use tastemaker_types::Timestamp;
 
 const PROJECT: &str = r#"
 [items.attributes]
@@ -103,7 +104,7 @@ async fn shop() -> Running {
 }
 
 fn minutes_ago(minutes: i64) -> String {
-    use tastemaker_types::{Timestamp, Window};
+    use tastemaker_types::Window;
     Timestamp::now().minus(Window::from_millis(minutes * 60_000)).to_string()
 }
 
@@ -205,6 +206,90 @@ async fn the_product_of_rows_and_features_is_limited() {
     let names: Vec<String> = (0..201).map(|n| format!("f{n}")).collect();
     let detail = refused(&server, ONLINE, json!({"entities": {"user": users}, "features": names}), 400).await;
     assert!(detail.contains("2010000 values; ask for at most 2000000"), "{detail}");
+    server.stop().await;
+}
+
+/// A user whose vector is as long as one may be.
+async fn taste(server: &Running) {
+    let row = json!({"user_id": ["ann"], "taste": [vec![0.123_456_7; 4_096]]});
+    // Not over HTTP, where a slow disk would be a timeout.
+    server.engine.push_features("worth", &serde_json::from_value(row).unwrap()).await.unwrap();
+}
+
+fn tastes(rows: usize) -> Value {
+    json!({"entities": {"user": vec!["ann"; rows]}, "features": ["taste"]})
+}
+
+#[tokio::test]
+async fn the_bytes_of_an_answer_are_limited() {
+    let server = shop().await;
+    taste(&server).await;
+    let detail = refused(&server, ONLINE, tastes(10_000), 400).await;
+    assert!(detail.contains("entities") && detail.contains("more than 128 MiB; ask for at most 27"), "{detail}");
+    // One vector that goes with all rows is as large as many.
+    let items: Vec<String> = (0..10_000).map(|n| format!("i{n}")).collect();
+    let body = json!({"entities": {"user": ["ann"], "item": items}, "features": ["taste", "item.clicks"]});
+    let detail = refused(&server, ONLINE, body, 400).await;
+    assert!(detail.contains("ask for at most 27"), "{detail}");
+    let answer = read(&server, tastes(3)).await;
+    assert_eq!(column(&answer, 0, "values")[2].as_array().unwrap().len(), 4_096);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_read_keeps_no_thread_from_answering() {
+    let server = shop().await;
+    taste(&server).await;
+    // The server and this test share one thread: whatever blocks it, blocks this.
+    let client = tastemaker_testkit::Client::new(server.base.clone());
+    let began = std::time::Instant::now();
+    let large = tokio::spawn(async move { client.post(ONLINE, &tastes(300)).await.expect(200).text().len() });
+    let mut slowest = std::time::Duration::ZERO;
+    while !large.is_finished() {
+        let asked = std::time::Instant::now();
+        server.client.get("/health/live").await.expect(200);
+        slowest = slowest.max(asked.elapsed());
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let took = began.elapsed();
+    assert!(large.await.unwrap() > 300 * 4_096 * 8);
+    assert!(slowest < took / 2, "{slowest:?} of {took:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_read_ends_at_the_timeout() {
+    let toml = format!("{PROJECT}\n[server]\nrequest_timeout = \"200ms\"\n");
+    let server = Running::start(&toml).await;
+    taste(&server).await;
+    server.client.post(ONLINE, &tastes(2_700)).await.expect(504);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_server_validates_what_it_has_served() {
+    let recommend =
+        "[recommend]\nlog_features = 1.0\nfeatures = [\"latest\", \"item.clicks\"]\nvalidate_every = \"1s\"\n";
+    let server =
+        Running::start(&PROJECT.replace("[recommend.context]", &format!("{recommend}[recommend.context]"))).await;
+    let events = json!({"events": [{"type": "click", "user_id": "ann", "item_id": "tea"}]});
+    server.client.post("/v1/events", &events).await.expect(200);
+    let body = json!({"user_id": "bob", "limit": 1});
+    server.client.post("/v1/recommendations", &body).await.expect(200);
+    let value = |metrics: &str, name: &str| {
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    let mut metrics = String::new();
+    for _ in 0..600 {
+        metrics = server.client.get("/metrics").await.expect(200).text();
+        if value(&metrics, "tastemaker_feature_validation_values_total") >= 2.0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(value(&metrics, "tastemaker_feature_validation_values_total") >= 2.0, "{metrics}");
+    let line = r#"tastemaker_feature_validation_mismatches_total{feature="item.clicks"} 0"#;
+    assert!(metrics.lines().any(|l| l == line), "{metrics}");
     server.stop().await;
 }
 
@@ -311,10 +396,59 @@ async fn a_row_without_a_time_holds_since_now_and_pairs_have_two_keys() {
     let body = json!({"entities": {"user": ["ann"], "item": ["tea", "pot"]}, "features": ["strength"]});
     let answer = read(&server, body).await;
     assert_eq!(column(&answer, 0, "values"), json!([0.75, null]));
-    let since: tastemaker_types::Timestamp =
-        column(&answer, 0, "event_timestamps")[0].as_str().unwrap().parse().unwrap();
-    let age = tastemaker_types::Timestamp::now().as_seconds() - since.as_seconds();
+    let since: Timestamp = column(&answer, 0, "event_timestamps")[0].as_str().unwrap().parse().unwrap();
+    let age = Timestamp::now().as_seconds() - since.as_seconds();
     assert!((0.0..60.0).contains(&age), "{age}");
+    server.stop().await;
+}
+
+/// What the log says of rows of `worth`: event time, created, lifetime value.
+fn logged(project: &tastemaker_testkit::Project) -> Vec<(Timestamp, Option<Timestamp>, f64)> {
+    let log = tastemaker_log::LogReader::open(common::config(project).storage.log_dir()).unwrap();
+    let rows = log.read_from(tastemaker_types::Position(0)).filter_map(|record| match record.unwrap().1 {
+        tastemaker_types::Record::FeatureRow(row) => Some(row),
+        _ => None,
+    });
+    rows.map(|row| {
+        let Some((_, tastemaker_types::FeatureValue::Number(value))) = row.values.first() else { panic!("{row:?}") };
+        (row.event_timestamp, row.created, *value)
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_row_that_is_pushed_late_was_created_when_it_was_pushed() {
+    let server = shop().await;
+    let before = Timestamp::now();
+    let push = json!({"push_source_name": "worth", "df": {
+        "user_id": ["ann", "bob", "cyd"], "lifetime_value": [1, 2, 3],
+        "event_timestamp": [minutes_ago(600), minutes_ago(600), minutes_ago(600)],
+        "created": [null, minutes_ago(30), minutes_ago(-30)]}});
+    server.client.post("/push", &push).await.expect(200);
+    let rows = logged(&server.stop().await);
+    let created: Vec<Timestamp> = rows.iter().map(|row| row.1.unwrap()).collect();
+    assert!((before..=Timestamp::now()).contains(&created[0]), "{rows:?}");
+    assert!(created[1] < before, "it was given: {rows:?}");
+    assert!((before..=Timestamp::now()).contains(&created[2]), "nothing is written later than it is there: {rows:?}");
+}
+
+#[tokio::test]
+async fn a_pushed_row_of_the_future_waits_and_one_of_a_wrong_clock_is_refused() {
+    let server = shop().await;
+    let push = |minutes: i64, value: f64| {
+        json!({"push_source_name": "worth", "df": {
+            "user_id": ["ann"], "lifetime_value": [value], "event_timestamp": [minutes_ago(minutes)]}})
+    };
+    for (minutes, value) in [(5, 1.0), (-600, 2.0)] {
+        server.client.post("/push", &push(minutes, value)).await.expect(200);
+    }
+    let answer = read(&server, json!({"entities": {"user": ["ann"]}, "features": ["lifetime_value"]})).await;
+    assert_eq!((column(&answer, 0, "values"), column(&answer, 0, "statuses")), (json!([1]), json!(["PRESENT"])));
+    let metrics = server.client.get("/metrics").await.expect(200).text();
+    let age = metrics.lines().find_map(|l| l.strip_prefix(r#"tastemaker_feature_view_age_seconds{view="worth"} "#));
+    assert!((300.0..400.0).contains(&age.unwrap().parse().unwrap()), "{age:?}");
+    let detail = refused(&server, "/push", push(-25 * 60, 3.0), 422).await;
+    assert!(detail.contains("df.event_timestamp[0]") && detail.contains("is in the future"), "{detail}");
     server.stop().await;
 }
 

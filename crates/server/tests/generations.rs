@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{Running, SHOP, config, event, send_clicks, send_items};
 use serde_json::{Value, json};
+use tastemaker_artifacts::{GenerationStore, Version};
 use tastemaker_testkit::Project;
 use tastemaker_training::{TrainOptions, train};
 
@@ -205,6 +206,63 @@ async fn a_broken_generation_is_refused_and_the_old_one_keeps_serving() {
     let ready = server.client.get("/health/ready").await.expect(200).json();
     assert_eq!(ready["refused_generation"]["version"], bad);
     assert!(!answer["items"].as_array().unwrap().is_empty());
+    server.stop().await;
+}
+
+/// Waits until health tells of a refused generation, or of none.
+async fn until_refused(server: &Running, version: Option<u64>) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let ready = server.client.get("/health/ready").await.expect(200).json();
+        if ready["refused_generation"]["version"].as_u64() == version {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{version:?} is not what is refused: {ready}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn refusals(metrics: &str) -> f64 {
+    let line = metrics.lines().find(|line| line.starts_with("tastemaker_generation_loads_total{result=\"refused\"}"));
+    line.and_then(|line| line.split_whitespace().last()).map_or(0.0, |count| count.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_generation_is_taken_once_it_is_mended_and_forgotten_once_it_is_moot() {
+    let server = start().await;
+    let first = train_one(&server.project, true).await;
+    until_serving(&server, first).await;
+    let second = train_one(&server.project, false).await;
+    let store = GenerationStore::open(config(&server.project).storage.generations_dir());
+    let file = folder(&server.project, second).join("item_factors.f32");
+    let good = std::fs::read(&file).unwrap();
+    // Moot: the champion is the one that serves again.
+    std::fs::write(&file, &good[..good.len() - 1]).unwrap();
+    let current = store.dir().join("CURRENT");
+    let pointer = std::fs::read_to_string(&current).unwrap();
+    let mut changed: Value = serde_json::from_str(&pointer).unwrap();
+    changed["champion"] = second.into();
+    changed["previous"] = json!([first]);
+    std::fs::write(&current, changed.to_string()).unwrap();
+    until_refused(&server, Some(second)).await;
+    let before = refusals(&server.client.get("/metrics").await.text());
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(refusals(&server.client.get("/metrics").await.text()), before, "it is not refused again and again");
+    assert_eq!(store.rollback().unwrap(), Version(first));
+    until_refused(&server, None).await;
+
+    // Mended in place, nothing else done.
+    std::fs::write(&current, changed.to_string()).unwrap();
+    until_refused(&server, Some(second)).await;
+    std::fs::write(&file, &good).unwrap();
+    until_serving(&server, second).await;
+    until_refused(&server, None).await;
+
+    // Back, and forth once more by an ordinary promotion.
+    store.rollback().unwrap();
+    until_serving(&server, first).await;
+    store.promote(Version(second)).unwrap();
+    until_serving(&server, second).await;
     server.stop().await;
 }
 

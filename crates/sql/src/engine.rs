@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow_schema::{Schema, SchemaRef};
 use tastemaker_log::LogError;
+use tastemaker_types::Timestamp;
 
 use crate::Table;
+use crate::table::time;
 
 /// How much a query may take.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +74,20 @@ impl Rows {
         batches: impl Iterator<Item = Result<RecordBatch, QueryError>> + Send + 'static,
     ) -> Self {
         Self { schema, batches: Box::new(batches) }
+    }
+
+    /// The same rows with one more column: a time, in microseconds UTC, which is the same in all.
+    pub fn with_time(self, name: &str, at: Timestamp) -> Self {
+        let fields = self.schema.fields().iter().cloned().chain([Arc::new(time(name, false))]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let of_batches = Arc::clone(&schema);
+        let with_time = move |batch: RecordBatch| {
+            let times = TimestampMicrosecondArray::from_value(at.as_micros(), batch.num_rows()).with_timezone("UTC");
+            let columns = batch.columns().iter().cloned().chain([Arc::new(times) as ArrayRef]).collect();
+            let batch = RecordBatch::try_new(Arc::clone(&of_batches), columns);
+            batch.map_err(|error| QueryError::Failed { detail: error.to_string() })
+        };
+        Self::new(schema, self.batches.map(move |batch| batch.and_then(&with_time)))
     }
 
     /// The columns of the answer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatchReader;
 use arrow_schema::{ArrowError, DataType, Field, SchemaRef, TimeUnit};
-use tastemaker_log::{LogError, LogReader};
+use tastemaker_log::LogReader;
 use tastemaker_types::{AttributeSchema, Position};
 
 use crate::entities::{Entities, Kind};
@@ -25,7 +25,7 @@ pub trait Table: fmt::Debug + Send + Sync {
     /// as does the reader.
     ///
     /// # Errors
-    /// The table cannot be read, or `hold` refuses. What the log has to say is a [`LogError`] in
+    /// The table cannot be read, or `hold` refuses. What the log has to say is a [`LogError`](tastemaker_log::LogError) in
     /// [`ArrowError::ExternalError`].
     fn scan(&self, columns: &[usize], hold: Hold) -> Result<Box<dyn RecordBatchReader + Send>, ArrowError>;
 }
@@ -33,23 +33,21 @@ pub trait Table: fmt::Debug + Send + Sync {
 /// A table and the name it has in queries.
 pub type NamedTable = (&'static str, Arc<dyn Table>);
 
-/// The tables of a project by name: `events`, `items`, `users` and `recommendations`, all as the log is now. What is
+/// The tables of a project by name: `events`, `items`, `users` and `recommendations`, all as the log is at `end`. What is
 /// written later is not in them, so that one query sees one state.
-///
-/// # Errors
-/// The end of the log cannot be found.
 pub fn project_tables(
     log: &LogReader,
+    end: Position,
     items: AttributeSchema,
     users: AttributeSchema,
-) -> Result<[NamedTable; 4], LogError> {
-    let log = LogUpTo { reader: log.clone(), end: log.end()? };
-    Ok([
+) -> [NamedTable; 4] {
+    let log = LogUpTo { reader: log.clone(), end };
+    [
         ("events", Arc::new(Events { log: log.clone() })),
         ("items", Arc::new(Entities::new(log.clone(), Kind::Items, items))),
         ("users", Arc::new(Entities::new(log.clone(), Kind::Users, users))),
         ("recommendations", Arc::new(Recommendations { log })),
-    ])
+    ]
 }
 
 /// A log up to a position.

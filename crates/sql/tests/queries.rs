@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tastemaker_log::LogError;
 use tastemaker_sql::output::{OutputError, cells, write_json, write_parquet};
 use tastemaker_sql::{BatchEngine, DataFusionEngine, Hold, Limits, QueryError, Rows, Table};
-use tastemaker_types::{Record, UpsertMode};
+use tastemaker_types::{Record, Timestamp, UpsertMode};
 use tempfile::TempDir;
 
 const LIMITS: Limits = Limits { memory_bytes: 256 << 20, rows: None, cancelled: || false };
@@ -281,6 +281,16 @@ fn a_query_that_fails_leaves_the_file_that_was_there() {
     assert!(matches!(&error, OutputError::SameName { name } if name == "id"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "before");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_moment_can_be_added_to_every_row() {
+    let project = Project::new(records());
+    let rows = project.query("select id from items order by id").unwrap();
+    let rows = rows.with_time("at", Timestamp::from_micros(-1));
+    assert_eq!(rows.schema().field(1).name(), "at");
+    let cells: Vec<_> = rows.flat_map(|batch| cells(&batch.unwrap()).unwrap()).collect();
+    assert_eq!(cells, ["lamp", "rug", "🛋️"].map(|id| [id, "1969-12-31T23:59:59.999999Z"]));
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn what_is_written_later_is_not_in_the_tables() {
     let dir = tempfile::tempdir().unwrap();
     let log = EventLog::open(dir.path(), LogOptions::default(), Box::new(|_| {})).unwrap();
     log.append(records()).unwrap();
-    let before = project_tables(&log.reader(), common::items(), common::users()).unwrap();
+    let before = project_tables(&log.reader(), log.reader().end().unwrap(), common::items(), common::users());
     let later = [
         Record::Event(event(100, "click", "ann", "lamp")),
         Record::ItemDelete { id: "lamp".to_owned(), timestamp: Timestamp::from_micros(TIME) },
@@ -129,7 +129,7 @@ fn what_is_written_later_is_not_in_the_tables() {
     log.append(later.to_vec()).unwrap();
     let count = |table: &Arc<dyn Table>| scan(&**table, &[])[0].num_rows();
     assert_eq!((count(&before[0].1), count(&before[1].1)), (4, 3));
-    let after = project_tables(&log.reader(), common::items(), common::users()).unwrap();
+    let after = project_tables(&log.reader(), log.reader().end().unwrap(), common::items(), common::users());
     assert_eq!((count(&after[0].1), count(&after[1].1)), (5, 2));
 }
 

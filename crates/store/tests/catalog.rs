@@ -137,6 +137,7 @@ fn records_of_the_log_say_what_happens_to_items() {
         timestamp: at(7),
         value: None,
         session_id: None,
+        received: None,
         request_id: None,
         properties: Attributes::new(),
     };
@@ -324,6 +325,7 @@ fn record(op: &Op) -> Record {
             timestamp: at(*seconds),
             value: None,
             session_id: None,
+            received: None,
             request_id: None,
             properties: Attributes::new(),
         }),

@@ -68,6 +68,7 @@ impl Iterator for Interactions {
             timestamp: Timestamp::from_micros(self.start.as_micros() + number as i64 * 1_000_000),
             value: None,
             session_id: None,
+            received: None,
             request_id: None,
             properties: Attributes::new(),
         })

@@ -54,6 +54,11 @@ impl ServerProcess {
         Client::new(format!("http://{}", self.address))
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -242,6 +242,7 @@ pub(crate) mod tests {
             timestamp: Timestamp::from_micros(time),
             value: None,
             session_id: None,
+            received: None,
             request_id: None,
             properties: Default::default(),
         })

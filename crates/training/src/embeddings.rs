@@ -14,7 +14,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use serde::Serialize;
 use tastemaker_artifacts::{Generation, ITEM_FACTORS, ITEM_IDS, IdList, USER_FACTORS, USER_IDS, Version};
-use tastemaker_models::Matrix;
+use tastemaker_models::{Matrix, ModelError};
 
 use crate::TrainingError;
 
@@ -43,8 +43,11 @@ pub fn export_embeddings(
     items: Option<&Path>,
 ) -> Result<ExportedEmbeddings, TrainingError> {
     let export = |path: Option<&Path>, ids: &str, factors: &str| {
-        path.map(|path| write(path, &IdList::read(&generation.file(ids)?)?, &read_matrix(generation, factors)?))
-            .transpose()
+        path.map(|path| {
+            let ids = IdList::read(&generation.file(ids)?)?;
+            write(path, &ids, &read_vectors(generation, factors, ids.len())?)
+        })
+        .transpose()
     };
     Ok(ExportedEmbeddings {
         version: generation.version(),
@@ -54,19 +57,23 @@ pub fn export_embeddings(
     })
 }
 
-fn read_matrix(generation: &Generation, name: &str) -> Result<Matrix, TrainingError> {
-    Ok(Matrix::from_bytes(generation.map(name)?)?)
+/// The vectors in a file, which must be finite, as many as there are ids, and as long as the manifest says.
+fn read_vectors(generation: &Generation, name: &str, ids: usize) -> Result<Matrix, TrainingError> {
+    let path = generation.file(name)?.display().to_string();
+    let bad = |source| TrainingError::Vectors { path: path.clone(), source };
+    let vectors = Matrix::from_bytes(generation.map(name)?).map_err(bad)?;
+    let rank = generation.manifest().model.rank;
+    for (what, expected, found) in
+        [("number of vectors", ids, vectors.rows()), ("length of the vectors", rank, vectors.cols())]
+    {
+        if expected != found {
+            return Err(bad(ModelError::Shape { what, expected, found }));
+        }
+    }
+    Ok(vectors)
 }
 
 fn write(path: &Path, ids: &IdList, vectors: &Matrix) -> Result<usize, TrainingError> {
-    if ids.len() != vectors.rows() {
-        return Err(tastemaker_models::ModelError::Shape {
-            what: "number of vectors",
-            expected: ids.len(),
-            found: vectors.rows(),
-        }
-        .into());
-    }
     let failed = |source| TrainingError::Parquet { path: path.display().to_string(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder)?;

@@ -45,6 +45,14 @@ pub enum TrainingError {
     /// The model could not be fitted.
     #[error("could not fit the model: {0}")]
     Model(#[from] ModelError),
+    /// A file of vectors is not what it should be.
+    #[error("{path} is damaged: {source}; train again, or name another generation")]
+    Vectors {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: ModelError,
+    },
     /// The index could not be built.
     #[error("could not build the index: {0}")]
     Index(#[from] IndexError),

@@ -83,8 +83,8 @@ pub fn train(
     on_threads(config, || {
         let started = Instant::now();
         let store = GenerationStore::open(config.storage.generations_dir());
-        let draft = store.begin()?;
         let data = read(config, report)?;
+        let draft = store.begin()?;
         let (evaluation, iterations) = if options.holdout && config.training.holdout > 0.0 {
             let held = hold_out(config, &data, report)?;
             (Some(held.evaluation), held.iterations)

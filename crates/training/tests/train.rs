@@ -40,6 +40,7 @@ fn click(user: i64, item: i64, micros: i64) -> Record {
         timestamp: Timestamp::from_micros(micros),
         value: None,
         session_id: None,
+        received: None,
         request_id: None,
         properties: Default::default(),
     })

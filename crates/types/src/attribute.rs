@@ -167,7 +167,10 @@ impl AttributeSchema {
     /// [`AttributeError`] names the attribute and what it takes.
     pub fn coerce(&self, name: &str, value: Value) -> Result<Value, AttributeError> {
         let Some(expected) = self.get(name) else {
-            let hint = did_you_mean(name, self.fields.iter().map(|(n, _)| n.as_str()));
+            let hint = match self.is_empty() {
+                true => "; none is declared".to_owned(),
+                false => did_you_mean(name, self.fields.iter().map(|(n, _)| n.as_str())),
+            };
             return Err(AttributeError::Unknown { name: name.to_owned(), hint });
         };
         let refuse = |found: &'static str, reason: &str| AttributeError::Type {

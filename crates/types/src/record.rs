@@ -36,6 +36,10 @@ pub struct Event {
     pub item_id: String,
     /// When it happened, by the sender's clock.
     pub timestamp: Timestamp,
+    /// When the server took it, if that was before `timestamp`: the sender's clock is ahead. Features wait until its time has come. No
+    /// sender says it.
+    #[serde(skip)]
+    pub received: Option<Timestamp>,
     /// A rating, a price paid, seconds watched …; finite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,

@@ -7,6 +7,8 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::rfc3339::Rfc3339;
+
 /// Why a text or number is not a time or a length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
@@ -156,6 +158,9 @@ impl FromStr for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = Rfc3339::of(self.0) {
+            return f.write_str(text.as_str());
+        }
         match jiff::Timestamp::from_microsecond(self.0) {
             Ok(instant) => write!(f, "{instant}"),
             Err(_) => write!(f, "{}us", self.0),
@@ -165,7 +170,10 @@ impl fmt::Display for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match Rfc3339::of(self.0) {
+            Some(text) => serializer.serialize_str(text.as_str()),
+            None => serializer.collect_str(self),
+        }
     }
 }
 

@@ -285,6 +285,7 @@ fn click(user: &str) -> Record {
         timestamp: now,
         value: None,
         session_id: None,
+        received: None,
         request_id: None,
         properties: Attributes::new(),
     })

@@ -9,7 +9,10 @@ use anyhow::Result;
 use serde::Serialize;
 use tastemaker_artifacts::GenerationStore;
 use tastemaker_config::Config;
-use tastemaker_log::{EventLog, LogOptions, LogReader};
+use tastemaker_features::offline::table_source;
+use tastemaker_features::table::{Table, TableSource};
+use tastemaker_log::{LogReader, TornTail};
+use tastemaker_recommend::check_generation;
 use tastemaker_types::{Position, Timestamp, Window};
 
 use crate::context::Context;
@@ -94,9 +97,10 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode> {
             checks.push(check_writer(&config.storage.log_dir()));
             checks.extend(check_log(config, &mut progress));
             checks.extend(check_generations(config));
+            checks.extend(check_tables(config));
             checks.push(check_port(config));
         }
-        Err(error) => checks.push(Check::failed("settings", error)),
+        Err(error) => checks.push(Check::failed("settings", format!("{error:#}"))),
     }
     let ok = checks.iter().all(|check| check.health != Health::Failed);
     context.output.print(&Diagnosis { ok, checks })?;
@@ -129,21 +133,29 @@ fn check_space(data_dir: &Path) -> Check {
     }
 }
 
-fn check_writer(log_dir: &Path) -> Check {
+/// Who writes to the log, if anybody does.
+fn writer_of(log_dir: &Path) -> io::Result<Option<String>> {
     let path = log_dir.join("lock");
-    let Ok(file) = std::fs::File::open(&path) else {
-        return Check::ok("writer", "nothing writes to the event log");
-    };
+    let Ok(file) = std::fs::File::open(&path) else { return Ok(None) };
     // Shared and let go of at once: it does not keep a writer out for longer than this line.
     match file.try_lock_shared() {
         Err(std::fs::TryLockError::WouldBlock) => {
             let holder = std::fs::read_to_string(&path).unwrap_or_default();
             let holder = holder.trim();
-            let named = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
-            Check::ok("writer", format!("{named} writes to the event log (a running server or import)"))
+            Ok(Some(if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") }))
         }
-        Err(std::fs::TryLockError::Error(error)) => Check::failed("writer", format!("{}: {error}", path.display())),
-        Ok(()) => Check::ok("writer", "nothing writes to the event log"),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+        Ok(()) => Ok(None),
+    }
+}
+
+fn check_writer(log_dir: &Path) -> Check {
+    match writer_of(log_dir) {
+        Ok(None) => Check::ok("writer", "nothing writes to the event log"),
+        Ok(Some(writer)) => {
+            Check::ok("writer", format!("{writer} writes to the event log (a running server or import)"))
+        }
+        Err(error) => Check::failed("writer", format!("{}: {error}", log_dir.join("lock").display())),
     }
 }
 
@@ -153,27 +165,33 @@ fn check_log(config: &Config, progress: &mut Progress) -> Vec<Check> {
     if !dir.is_dir() {
         return vec![Check::ok("event log", format!("not there yet ({}); import or serve makes it", dir.display()))];
     }
-    let mut read = || -> Result<(u64, Option<Timestamp>), tastemaker_log::LogError> {
-        // As a server would at its start, unless one has it: a write that was cut short is cut off, and acknowledged records that are gone
-        // are missed.
-        match EventLog::open(&dir, LogOptions::default(), Box::new(|_| {})) {
-            Ok(log) => log.close()?,
-            Err(tastemaker_log::LogError::Locked { .. }) => {}
-            Err(error) => return Err(error),
-        }
+    let mut read = || -> Result<(u64, Option<Timestamp>, Option<TornTail>), tastemaker_log::LogError> {
         let mut records = 0;
         let mut latest = None;
-        for record in LogReader::open(&dir)?.read_from(Position(0)) {
+        let reader = LogReader::open(&dir)?;
+        for record in reader.read_from(Position(0)) {
             latest = latest.max(Some(record?.1.timestamp()));
             records += 1;
             progress.update("reading the event log", records, None, "");
         }
-        Ok((records, latest))
+        // A running writer may be in the middle of a write.
+        let torn = if writer_of(&dir).is_ok_and(|writer| writer.is_none()) { reader.torn_tail()? } else { None };
+        Ok((records, latest, torn))
     };
     match read() {
         Err(error) => vec![Check::failed("event log", error)],
-        Ok((records, latest)) => {
-            let log = Check::ok("event log", format!("{} records, all whole", count(records)));
+        Ok((records, latest, torn)) => {
+            let whole = format!("{} records, all whole", count(records));
+            let log = match torn {
+                None => Check::ok("event log", whole),
+                Some(TornTail { path, bytes }) => Check::warning(
+                    "event log",
+                    format!(
+                        "{whole}; the next start cuts {bytes} bytes of an interrupted write off {}, which was never acknowledged",
+                        path.display()
+                    ),
+                ),
+            };
             let now = Timestamp::now();
             let clock = match latest {
                 Some(latest) if latest > now.plus(SKEW) => Check::warning(
@@ -195,8 +213,9 @@ fn check_generations(config: &Config) -> Vec<Check> {
     };
     let mut checks = Vec::new();
     for version in &versions {
-        match store.load(*version) {
-            Ok(_) => {}
+        let checked = store.load(*version).map_err(anyhow::Error::from).and_then(|it| Ok(check_generation(&it)?));
+        match checked {
+            Ok(()) => {}
             Err(error) if champion == Some(*version) => checks.push(Check::failed("models", error)),
             Err(error) => checks.push(Check::warning("models", error.to_string())),
         }
@@ -216,6 +235,16 @@ fn check_generations(config: &Config) -> Vec<Check> {
         Some(_) => {}
     }
     checks
+}
+
+/// The tables of feature views: whether they are there and have the columns that are declared.
+fn check_tables(config: &Config) -> Vec<Check> {
+    let tables = config.feature_views.iter().filter_map(|view| Some((&view.name, table_source(view)?)));
+    let check = |(view, source): (&String, TableSource)| match Table::open(&source) {
+        Ok(table) => Check::ok("tables", format!("{view}: {} rows", count(table.rows()))),
+        Err(error) => Check::failed("tables", format!("feature view '{view}': {error}")),
+    };
+    tables.map(check).collect()
 }
 
 fn check_port(config: &Config) -> Check {

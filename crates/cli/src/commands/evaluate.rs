@@ -81,7 +81,7 @@ pub(crate) fn write_metrics(out: &mut dyn Write, evaluation: &Evaluation) -> io:
                 ratio if ratio.is_finite() => format!("{ratio:.1}×"),
                 _ => String::new(),
             };
-            metrics.add_row([metric.clone(), format!("{value:.4}"), format!("{popular:.4}"), times]);
+            metrics.add_row([metric.clone(), figure(*value), figure(popular), times]);
         }
     }
     write_table(out, &metrics)?;
@@ -92,4 +92,20 @@ pub(crate) fn write_metrics(out: &mut dyn Write, evaluation: &Evaluation) -> io:
         evaluation.cutoff.utc_date(),
         evaluation.holdout * 100.0
     )
+}
+
+/// Four digits; what is rounded to zero has no sign.
+fn figure(value: f64) -> String {
+    let figure = format!("{value:.4}");
+    if figure == "-0.0000" { "0.0000".to_owned() } else { figure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_rounded_to_zero_has_no_sign() {
+        assert_eq!([-0.000_01, 0.0, -0.25, 0.123_45].map(figure), ["0.0000", "0.0000", "-0.2500", "0.1235"]);
+    }
 }

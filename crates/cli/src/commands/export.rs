@@ -54,6 +54,9 @@ Example:
         /// The generation [default: the champion]
         #[arg(long, value_name = "VERSION")]
         generation: Option<Version>,
+        /// Replace files that are there
+        #[arg(long)]
+        overwrite: bool,
     },
 }
 
@@ -102,8 +105,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
     let config = context.load()?.config;
     match &args.verb {
         Verb::Events { out, overwrite } => export_events(&config, out.clone(), *overwrite, context),
-        Verb::Embeddings { users, items, generation } => {
+        Verb::Embeddings { users, items, generation, overwrite } => {
             ensure!(users != items, "--users and --items name one file; give each its own");
+            if let Some(path) = [users, items].into_iter().flatten().find(|path| !overwrite && path.exists()) {
+                bail!("{} is there already; choose another file, or replace it with --overwrite", path.display());
+            }
             let store = GenerationStore::open(config.storage.generations_dir());
             let Some(version) = generation.map_or_else(|| store.champion(), |version| Ok(Some(version)))? else {
                 bail!("no generation serves yet; train one with `tastemaker train`");

@@ -13,7 +13,7 @@ use tastemaker_import::Kind;
 use crate::context::Context;
 use crate::importing::{Http, Imported, Log, import_file};
 use crate::interrupt;
-use crate::output::{Report, count};
+use crate::output::{Report, count, plain};
 
 /// Import a file of events, items or users
 #[derive(Debug, clap::Args)]
@@ -236,13 +236,13 @@ impl Report for Shown<'_> {
         }
         writeln!(out, " ({} rows/s)", count(self.rows_per_second as u64))?;
         for notice in &report.notices {
-            writeln!(out, "note: {notice}")?;
+            writeln!(out, "note: {}", plain(notice))?;
         }
         for (kind, refused) in &report.refused_by {
-            writeln!(out, "refused {}: {kind}", count(*refused))?;
+            writeln!(out, "refused {}: {}", count(*refused), plain(kind))?;
         }
         for refusal in report.refusals.iter().take(10) {
-            writeln!(out, "  {refusal}")?;
+            writeln!(out, "  {}", plain(&refusal.to_string()))?;
         }
         if report.refused > 10 {
             writeln!(out, "  … (--report FILE keeps more)")?;

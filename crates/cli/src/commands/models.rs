@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use serde::Serialize;
 use tastemaker_artifacts::{GenerationStore, Manifest, Version};
+use tastemaker_recommend::check_generation;
 
 use super::evaluate::write_metrics;
 use crate::context::Context;
@@ -28,7 +29,7 @@ enum Verb {
         /// The generation [default: the champion]
         version: Option<Version>,
     },
-    /// Make a generation serve, after checking every file of it; a running server picks it up
+    /// Make a generation serve, after checking it as a server would; a running server picks it up
     #[command(after_help = "Example:\n  tastemaker models promote 3")]
     Promote {
         /// The generation
@@ -177,11 +178,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
         }
         Verb::Promote { version } => {
             let was = store.champion().unwrap_or(None);
+            check_generation(&store.load(version)?)?;
             store.promote(version)?;
             output.print(&Serves { champion: version, was })?;
         }
         Verb::Rollback => {
             let was = store.champion()?;
+            if let Some(target) = store.rollback_target()? {
+                check_generation(&store.load(target)?)?;
+            }
             output.print(&Serves { champion: store.rollback()?, was })?;
         }
     }

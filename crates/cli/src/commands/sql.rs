@@ -8,11 +8,16 @@ use tastemaker_config::ByteSize;
 
 use crate::context::Context;
 
-/// Answer a query in SQL over events, items, users and recommendations; changes nothing
+/// What a build without the engine has to say.
+#[cfg(not(feature = "sql"))]
+pub(crate) const NO_SQL: &str = "answers no SQL; make one that does, in the repository: \
+                                 cargo install --path crates/cli --features sql";
+
+/// Answer a query in SQL over events, items, users, recommendations and features; changes nothing
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The tables are events, items, users and recommendations, as the log is now; `describe items` lists columns. With
---json, rows come as JSON lines.
+The tables are events, items, users and recommendations, and features, user_features, item_features and pair_features, all as
+the log is now; `describe items` lists columns. With --json, rows come as JSON lines.
 
 Example:
   tastemaker sql \"select type, count(*) from events group by type\"
@@ -42,8 +47,5 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
 
 #[cfg(not(feature = "sql"))]
 pub(crate) fn run(_: &Args, _: &Context) -> Result<()> {
-    anyhow::bail!(
-        "this build of tastemaker answers no SQL; make one that does, in the repository: \
-         cargo install --path crates/cli --features sql"
-    )
+    anyhow::bail!("this build of tastemaker {NO_SQL}")
 }

@@ -1,6 +1,7 @@
 //! One file into one sink: rows are read and checked on one thread and written on another, so that neither waits for the
 //! other's disk. Used by `import` and `demo`.
 
+mod http;
 mod sink;
 mod unchanged;
 
@@ -14,7 +15,8 @@ use tastemaker_config::Config;
 use tastemaker_import::{Import, Kind};
 use tastemaker_types::Record;
 
-pub(crate) use self::sink::{Http, Log, Sink, Written};
+pub(crate) use self::http::Http;
+pub(crate) use self::sink::{Log, Sink, Written};
 use crate::interrupt;
 use crate::output::{Output, count};
 use crate::progress::Progress;

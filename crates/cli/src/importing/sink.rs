@@ -1,18 +1,18 @@
-//! Where imported records go: into the event log, or to a server that has it open.
+//! Where imported records go: into the event log, or (`http`) to a server that has it open. A sink takes any number of
+//! records and splits them into calls that the other side takes.
 
-use std::collections::BTreeMap;
 use std::ops::AddAssign;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use anyhow::{Result, bail};
+use serde::Serialize;
 use tastemaker_config::Config;
 use tastemaker_log::{EventLog, LogError, LogOptions};
-use tastemaker_types::{EntityUpsert, FeatureRow, FeatureValue, Record};
-use ureq::http::StatusCode;
+use tastemaker_types::Record;
 
 use super::unchanged::Unchanged;
+
+/// Encoded bytes in one call of the log, which takes no more than 32 MiB, and the largest record beside.
+const CALL_BYTES: usize = 16 << 20;
 
 /// What became of the records of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -73,167 +73,62 @@ impl Sink for Log {
         if let Some(entities) = &mut self.entities {
             records.retain(|record| entities.changes(record));
         }
-        let appended = self.log.append(records)?;
-        let written = appended.iter().filter(|appended| !appended.duplicate).count() as u64;
+        let mut written = 0;
+        while !records.is_empty() {
+            let rest = records.split_off(fitting(&records, usize::MAX, CALL_BYTES, Record::size_bound));
+            let appended = self.log.append(std::mem::replace(&mut records, rest))?;
+            written += appended.iter().filter(|appended| !appended.duplicate).count() as u64;
+        }
         Ok(Written { written, duplicates: given - written, refused_by_server: 0 })
     }
 }
 
-/// Records in one request.
-const REQUEST_RECORDS: usize = 1_000;
-
-/// A running server, over HTTP.
-pub(crate) struct Http {
-    agent: ureq::Agent,
-    url: String,
-    key: Option<String>,
+/// How many of the first items go into one call of at most `most` items and `bytes` bytes; at least one, if there is one.
+pub(super) fn fitting<T>(items: &[T], most: usize, bytes: usize, size: impl Fn(&T) -> usize) -> usize {
+    let mut sum = 0;
+    let fits = items.iter().take(most).take_while(|item| {
+        sum += size(item);
+        sum <= bytes
+    });
+    fits.count().max(1).min(items.len())
 }
 
-/// What the API answers to a batch.
-#[derive(Deserialize)]
-struct Answer {
-    accepted: u64,
-    duplicates: u64,
-    refused: u64,
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
 
-impl Http {
-    /// A server at `url`, such as `http://127.0.0.1:8080`.
-    pub(crate) fn new(url: &str, key: Option<&str>) -> Result<Self> {
-        ensure!(
-            url.starts_with("http://"),
-            "--url is '{url}'; give one that starts with http:// (there is no TLS here: use it on this machine or through a tunnel)"
-        );
-        let config =
-            ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(60))).http_status_as_error(false);
-        Ok(Self {
-            agent: config.build().into(),
-            url: url.trim_end_matches('/').to_owned(),
-            key: key.map(str::to_owned),
-        })
-    }
+    use tastemaker_types::{EntityUpsert, Timestamp, UpsertMode, Value};
 
-    /// Pushes rows of feature views.
-    fn push(&self, records: &[Record]) -> Result<Written> {
-        let mut views: BTreeMap<&str, Vec<&FeatureRow>> = BTreeMap::new();
-        for record in records {
-            if let Record::FeatureRow(row) = record {
-                views.entry(&row.view).or_default().push(row);
-            }
+    use super::*;
+
+    #[test]
+    fn calls_are_full_and_never_empty() {
+        let sizes = [3, 3, 3, 50, 1, 1, 1, 1];
+        let mut rest = &sizes[..];
+        let mut calls = Vec::new();
+        while !rest.is_empty() {
+            let (call, after) = rest.split_at(fitting(rest, 3, 10, |size| *size));
+            calls.push(call.to_vec());
+            rest = after;
         }
-        let mut written = Written::default();
-        for (view, rows) in views {
-            let body = json!({ "push_source_name": view, "df": columns(&rows), "to": "online" });
-            let (url, status, text) = self.post("/push", &body)?;
-            match serde_json::from_str::<u64>(&text) {
-                Ok(rows) => written.written += rows,
-                Err(_) => bail!(refusal(&url, status, &text)),
-            }
-        }
-        Ok(written)
+        assert_eq!(calls, [&[3, 3, 3][..], &[50], &[1, 1, 1], &[1]]);
     }
 
-    fn send(&self, path: &str, body: &Value) -> Result<Written> {
-        let (url, status, text) = self.post(path, body)?;
-        match serde_json::from_str::<Answer>(&text) {
-            Ok(Answer { accepted, duplicates, refused }) => {
-                Ok(Written { written: accepted, duplicates, refused_by_server: refused })
-            }
-            Err(_) => bail!(refusal(&url, status, &text)),
-        }
+    #[test]
+    fn records_of_more_bytes_than_a_call_takes_are_written_in_several() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::parse("[items.attributes]\ntitle = \"text\"\n").unwrap();
+        config.storage.data_dir = dir.path().to_owned();
+        let item = |n: usize| {
+            let attributes = BTreeMap::from([("title".to_owned(), Value::Text(n.to_string().repeat(20_000)))]);
+            let (mode, timestamp) = (UpsertMode::Merge, Timestamp::EPOCH);
+            Record::ItemUpsert(EntityUpsert { id: n.to_string(), attributes, mode, timestamp })
+        };
+        let items: Vec<Record> = (100..900).map(item).collect();
+        assert!(items.iter().map(Record::size_bound).sum::<usize>() > LogOptions::default().max_call_bytes);
+        let mut log = Log::open(&config, true).unwrap();
+        let written = log.write(items).unwrap();
+        log.close().unwrap();
+        assert_eq!((written.written, written.duplicates), (800, 0));
     }
-
-    /// Gives the whole address, and what was answered. Batches of which some records are refused are an answer.
-    fn post(&self, path: &str, body: &Value) -> Result<(String, StatusCode, String)> {
-        let url = format!("{}{path}", self.url);
-        let mut request = self.agent.post(&url);
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        let mut response = request.send_json(body).with_context(|| format!("could not reach the server at {url}"))?;
-        let status = response.status();
-        let text = response.body_mut().read_to_string().with_context(|| format!("{url} broke off its answer"))?;
-        Ok((url, status, text))
-    }
-}
-
-fn refusal(url: &str, status: StatusCode, text: &str) -> String {
-    let problem: Value = serde_json::from_str(text).unwrap_or_default();
-    let detail = problem.get("detail").and_then(Value::as_str).unwrap_or(text);
-    let hint = match status.as_u16() {
-        401 | 403 => "; give a key that may write with --key",
-        _ => "",
-    };
-    format!("{url} answered {status}: {detail}{hint}")
-}
-
-/// Rows of one view as columns.
-fn columns(rows: &[&FeatureRow]) -> Map<String, Value> {
-    let mut names: Vec<&str> = rows.iter().flat_map(|row| row.values.iter().map(|(name, _)| name.as_str())).collect();
-    names.sort_unstable();
-    names.dedup();
-    let column = |of: &dyn Fn(&FeatureRow) -> Value| rows.iter().map(|row| of(row)).collect::<Value>();
-    let mut columns = Map::new();
-    let first = rows.first();
-    if first.is_some_and(|row| row.user_id.is_some()) {
-        columns.insert("user_id".to_owned(), column(&|row| json!(row.user_id)));
-    }
-    if first.is_some_and(|row| row.item_id.is_some()) {
-        columns.insert("item_id".to_owned(), column(&|row| json!(row.item_id)));
-    }
-    columns.insert("event_timestamp".to_owned(), column(&|row| json!(row.event_timestamp)));
-    if rows.iter().any(|row| row.created.is_some()) {
-        columns.insert("created".to_owned(), column(&|row| json!(row.created)));
-    }
-    for name in names {
-        let value =
-            |row: &FeatureRow| row.values.iter().find(|(known, _)| known == name).map(|(_, value)| plain(value));
-        columns.insert(name.to_owned(), column(&|row| value(row).unwrap_or_default()));
-    }
-    columns
-}
-
-/// A value as the API takes it.
-fn plain(value: &FeatureValue) -> Value {
-    match value {
-        FeatureValue::Number(number) => json!(number),
-        FeatureValue::Text(text) => json!(text),
-        FeatureValue::Bool(truth) => json!(truth),
-        FeatureValue::Time(time) => json!(time),
-        FeatureValue::Texts(texts) => json!(texts),
-        FeatureValue::Vector(vector) => json!(vector),
-        FeatureValue::Map(map) => json!(map),
-    }
-}
-
-impl Sink for Http {
-    fn write(&mut self, records: Vec<Record>) -> Result<Written> {
-        let mut written = Written::default();
-        for chunk in records.chunks(REQUEST_RECORDS) {
-            let bodies = |make: fn(&Record) -> Option<Value>| chunk.iter().filter_map(make).collect::<Vec<_>>();
-            let events = bodies(|record| match record {
-                Record::Event(event) => serde_json::to_value(event).ok(),
-                _ => None,
-            });
-            let items = bodies(|record| match record {
-                Record::ItemUpsert(item) => Some(entity(item)),
-                _ => None,
-            });
-            let users = bodies(|record| match record {
-                Record::UserUpsert(user) => Some(entity(user)),
-                _ => None,
-            });
-            for (name, bodies) in [("events", events), ("items", items), ("users", users)] {
-                if !bodies.is_empty() {
-                    written += self.send(&format!("/v1/{name}"), &json!({ name: bodies }))?;
-                }
-            }
-            written += self.push(chunk)?;
-        }
-        Ok(written)
-    }
-}
-
-fn entity(upsert: &EntityUpsert) -> Value {
-    json!({ "id": upsert.id, "attributes": upsert.attributes, "timestamp": upsert.timestamp, "mode": upsert.mode })
 }

@@ -1,17 +1,18 @@
-//! One batch table into one sink, chunk by chunk. How far it is stands in a file beside the log, so that it goes on where it was.
+//! The rows of one batch view into one sink, chunk by chunk. How far it is stands in a file beside the log, so that it goes on where it was.
 
+mod source;
 mod state;
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use tastemaker_config::FeatureViewConfig;
-use tastemaker_features::offline::{Materialized, ViewReport, ViewRows, table_source};
+use tastemaker_config::{Config, FeatureViewConfig};
+use tastemaker_features::offline::{Materialized, ViewReport, ViewRows};
 use tastemaker_features::set::View;
-use tastemaker_features::table::{LatestOptions, Table};
+use tastemaker_features::table::LatestOptions;
 use tastemaker_types::{Record, Timestamp};
 
+use self::source::Source;
 use self::state::{Run, State};
 use crate::importing::{Sink, Written};
 use crate::interrupt;
@@ -23,11 +24,16 @@ const CALL_RECORDS: usize = 10_000;
 
 /// Where rows go, and what is there already.
 pub(crate) struct Target<'a> {
-    pub(crate) data_dir: &'a Path,
+    pub(crate) config: &'a Config,
     pub(crate) known: &'a mut Materialized,
     pub(crate) sink: &'a mut dyn Sink,
+    /// The server that rows go to; none if they go into the log.
+    pub(crate) server: Option<&'a str>,
     /// Read rows of any age.
     pub(crate) full: bool,
+    /// What the query of a view may collect in memory.
+    #[cfg_attr(not(feature = "sql"), expect(dead_code, reason = "there are no queries then"))]
+    pub(crate) memory_bytes: usize,
 }
 
 /// What became of a view.
@@ -39,7 +45,7 @@ pub(crate) struct Moved {
     pub(crate) interrupted: bool,
 }
 
-/// Brings the newest rows of the table of a view in. Ctrl-C ends it after what is being written.
+/// Brings the newest rows of a view in. Ctrl-C ends it after what is being written.
 pub(crate) fn materialize(
     view: &FeatureViewConfig,
     declared: &View,
@@ -47,23 +53,42 @@ pub(crate) fn materialize(
     progress: &mut Progress,
 ) -> Result<Moved> {
     let mut moved = Moved { read: 0, written: Written::default(), report: ViewReport::default(), interrupted: false };
-    let Some(source) = table_source(view) else { return Ok(moved) };
-    let table = Table::open(&source)?;
-    let mut state = State::read(target.data_dir)?;
-    let progress_of = state.view(&view.name);
-    let mut run = match progress_of.run.take() {
-        Some(run) if run.source == table.fingerprint() && run.full == target.full => run,
+    let data_dir = &target.config.storage.data_dir;
+    let (phase, started) = (format!("materializing {}", view.name), Instant::now());
+    progress.update(&phase, 0, None, "rows");
+    let mut state = State::read(data_dir)?;
+    let columns = columns_of(view);
+    let key = target.server.map_or_else(|| view.name.clone(), |url| format!("{} at {url}", view.name));
+    let progress_of = state.view(&key, &columns);
+    let broken_off = progress_of.run.take().filter(|run| run.full == target.full);
+    let Some(source) = Source::open(view, broken_off.as_ref(), target)? else {
+        moved.interrupted = true;
+        return Ok(moved);
+    };
+    let Source { table, answer, .. } = &source;
+    // A query has read the log anyway, and what it says of old times may have changed: every row is looked at.
+    let read_through = progress_of.read_through.filter(|_| answer.is_none());
+    let mut run = match broken_off {
+        Some(run) if run.source == table.fingerprint() && run.answer == *answer => run,
         _ => Run {
             source: table.fingerprint(),
             full: target.full,
-            since: progress_of.read_through.filter(|_| !target.full),
+            since: read_through.filter(|_| !target.full),
             as_of: Timestamp::now(),
             chunks: table.suggested_chunks(),
             next_chunk: 0,
-            latest: progress_of.read_through,
+            latest: read_through,
+            answer: answer.clone(),
         },
     };
-    let (phase, started) = (format!("materializing {}", view.name), Instant::now());
+    if answer.is_some() {
+        // A query is not answered again because the first chunk was broken off.
+        state.view(&key, &columns).run = Some(run.clone());
+        state.write(data_dir)?;
+    }
+    // Rows that hold since the query ran say nothing new by their time, unless they would be too old without it.
+    let timeless = answer.as_ref().is_some_and(|answer| answer.timeless);
+    let is_new = if timeless && view.ttl.is_none() { Materialized::changes_values } else { Materialized::changes };
     while run.next_chunk < run.chunks {
         let options = LatestOptions { chunks: run.chunks, since: run.since, as_of: Some(run.as_of) };
         let mut rows = ViewRows::new(declared, table.latest(run.next_chunk, &options)?);
@@ -72,7 +97,7 @@ pub(crate) fn materialize(
             let batch = batch?;
             moved.read += batch.len() as u64;
             let before = batch.len();
-            let new: Vec<_> = batch.into_iter().filter(|row| target.known.changes(row)).collect();
+            let new: Vec<_> = batch.into_iter().filter(|row| is_new(target.known, row)).collect();
             moved.written.duplicates += (before - new.len()) as u64;
             call.extend(new.into_iter().map(Record::FeatureRow));
             if call.len() >= CALL_RECORDS {
@@ -95,11 +120,19 @@ pub(crate) fn materialize(
             return Ok(moved);
         }
         run.next_chunk += 1;
-        state.view(&view.name).run = Some(run.clone());
-        state.write(target.data_dir)?;
+        state.view(&key, &columns).run = Some(run.clone());
+        state.write(data_dir)?;
     }
-    let done = state.view(&view.name);
-    (done.read_through, done.run) = (run.latest, None);
-    state.write(target.data_dir)?;
+    let done = state.view(&key, &columns);
+    (done.read_through, done.run) = (run.latest.filter(|_| run.answer.is_none()), None);
+    state.write(data_dir)?;
+    source.done();
     Ok(moved)
+}
+
+/// What of a view's declaration says which values are read.
+fn columns_of(view: &FeatureViewConfig) -> String {
+    let features: Vec<String> = view.features.iter().map(|(name, kind)| format!("{name} {kind:?}")).collect();
+    let columns = [&view.user_column, &view.item_column, &view.event_time_column];
+    format!("{} {columns:?} {:?} {}", view.entity.name(), view.created_time_column, features.join(", "))
 }

@@ -10,7 +10,7 @@ use tastemaker_types::Timestamp;
 
 const FILE: &str = "materialized.json";
 
-/// By view.
+/// By view and target.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     views: BTreeMap<String, ViewState>,
@@ -19,7 +19,10 @@ pub(super) struct State {
 /// How far one view is.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct ViewState {
-    /// The latest event or created time of the rows that were read.
+    /// The columns that were read. With others all begins anew: what was read has no values of new ones.
+    #[serde(default)]
+    columns: String,
+    /// The latest event or created time of the rows that were read; none for a query, of which every row is read.
     pub(super) read_through: Option<Timestamp>,
     /// A run that was broken off.
     pub(super) run: Option<Run>,
@@ -40,6 +43,17 @@ pub(super) struct Run {
     pub(super) next_chunk: u32,
     /// The latest time that was read so far.
     pub(super) latest: Option<Timestamp>,
+    /// Of a view with a query: what the files are the answer to.
+    #[serde(default)]
+    pub(super) answer: Option<Answer>,
+}
+
+/// A query that was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Answer {
+    pub(super) query: String,
+    /// Whether its rows hold since it ran.
+    pub(super) timeless: bool,
 }
 
 impl State {
@@ -53,8 +67,13 @@ impl State {
         }
     }
 
-    pub(super) fn view(&mut self, name: &str) -> &mut ViewState {
-        self.views.entry(name.to_owned()).or_default()
+    /// How far the view of this key is with these columns.
+    pub(super) fn view(&mut self, key: &str, columns: &str) -> &mut ViewState {
+        let state = self.views.entry(key.to_owned()).or_default();
+        if state.columns != columns {
+            *state = ViewState { columns: columns.to_owned(), ..ViewState::default() };
+        }
+        state
     }
 
     /// Replaces the file, which is whole at any time.

@@ -30,6 +30,64 @@ fn a_slip_in_the_project_file_is_found_with_its_place() {
 }
 
 #[test]
+fn a_slip_in_a_feature_is_found_with_its_line_and_its_name() {
+    let project = Project::new();
+    let feature = |line: &str| format!("[[features]]\nentity = \"user\"\nname = \"n\"\n{line}\n");
+    let cases = [
+        (feature("aggregate = \"count\"\nfilter = \"valeu > 1\""), &["tastemaker.toml:5:", "'user.n'", "'value'?"][..]),
+        (feature("aggregate = \"sum\"\nvalue = \"type\""), &["tastemaker.toml:5:", "'user.n'", "a number"]),
+        (feature("aggregate = \"session_duration\""), &["tastemaker.toml:", "'user.n'", "gap is missing"]),
+        (feature("aggregate = \"count\"\ndefault = \"x\""), &["tastemaker.toml:5:", "'user.n'", "give a number"]),
+        (feature("expression = \"user.m + 1\""), &["tastemaker.toml:4:", "'user.n'", "unknown"]),
+        ("[feature_services]\nall = [\"x\"]\n".to_owned(), &["tastemaker.toml:2:", "there is no feature 'x'"]),
+        ("[recommend]\nboost = \"prise\"\n".to_owned(), &["tastemaker.toml:2:", "'prise'"]),
+    ];
+    for (text, parts) in cases {
+        project.write("tastemaker.toml", &text);
+        let error = project.run(&["config", "check"]).failed(1);
+        assert!(parts.iter().all(|part| error.contains(part)) && error.lines().count() == 1, "{text}: {error}");
+    }
+    project.write("tastemaker.toml", &feature("aggregate = \"cuont\""));
+    let error = project.run(&["config", "check"]).failed(1);
+    assert!(error.contains("did you mean 'count'?") && error.lines().count() == 1, "{error}");
+}
+
+#[test]
+fn a_table_that_is_missing_is_found_by_the_doctor() {
+    let project = Project::new();
+    let view =
+        "[[feature_views]]\nname = \"w\"\nentity = \"user\"\npath = \"gone.parquet\"\nfeatures = { v = \"number\" }\n";
+    project.write("tastemaker.toml", view);
+    let ended = project.run(&["doctor"]);
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stdout.contains("FAIL  tables") && ended.stdout.contains("gone.parquet"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_rule_that_names_no_attribute_is_found_with_its_place() {
+    let project = Project::new();
+    project.write(
+        "tastemaker.toml",
+        "[items.attributes]\navailable = \"bool\"\n\n[recommend]\neligibility = \"avialable\"\n",
+    );
+    for verb in [&["config", "check"][..], &["doctor"], &["serve"]] {
+        let ended = project.run(verb);
+        let said = ended.stdout + &ended.stderr;
+        assert!(said.contains("tastemaker.toml:5:1") && said.contains("recommend.eligibility"), "{said}");
+        assert!(said.contains("did you mean 'available'?"), "{said}");
+    }
+    let ended = project.run(&["config", "check", "--set", "recommend.eligibility=avail"]);
+    assert!(ended.stderr.contains("--set recommend.eligibility: "), "{}", ended.stderr);
+}
+
+#[test]
+fn training_on_nothing_leaves_nothing() {
+    let project = Project::new();
+    project.run(&["train"]).failed(1);
+    assert!(!project.file("data").exists());
+}
+
+#[test]
 fn a_wrong_command_line_ends_with_status_2() {
     let project = Project::new();
     for arguments in [&["trian"][..], &["recommend"], &["export", "embeddings"], &["train", "--force", "--no-promote"]]

@@ -68,12 +68,34 @@ fn features_of_a_file_of_rows_can_be_brought_back_in_as_a_table() {
     std::fs::remove_file(project.file("data/materialized.json")).unwrap();
     assert_eq!(materialize(&[]), (2, 0, 2), "without the file all is read, and still nothing is new");
 
+    // A feature that is added to the view is brought in of all rows.
+    let settings = std::fs::read_to_string(project.file("tastemaker.toml")).unwrap();
+    project.write(
+        "tastemaker.toml",
+        &settings
+            .replace("{ worth = \"number\" }", "{ worth = \"number\", clicks = \"number\" }")
+            .replace("name = \"clicks\"", "name = \"all_clicks\""),
+    );
+    assert_eq!(materialize(&[]), (2, 2, 0), "their values are others now");
+    assert_eq!(materialize(&[]), (0, 0, 0));
+    project.write("tastemaker.toml", &settings);
+
     let all = project.run(&["features", "historical", "--entities", "rows.csv", "--out", "all.arrow", "--statuses"]);
     let error = all.failed(1);
     assert!(error.contains("two columns 'worth'"), "{error}");
     let one = ["features", "historical", "--entities", "worth.parquet", "--features", "worth:worth"];
     let error = project.run(&[&one[..], &["--out", "again.parquet"]].concat()).failed(1);
     assert!(error.contains("rename"), "{error}");
+}
+
+#[test]
+fn left_out_features_are_those_that_the_rows_have_keys_for() {
+    let project = project();
+    project.write("items.csv", "item_id,timestamp\ni0,2023-11-20\n");
+    let written = |file: &str| {
+        project.run(&["features", "historical", "--entities", file, "--out", "out.parquet", "--json"]).json()
+    };
+    assert_eq!(written("items.csv")["features"], 1, "clicked; clicks and worth are of users");
 }
 
 #[test]
@@ -117,4 +139,23 @@ fn mistakes_name_a_remedy() {
     assert!(error.contains("did you mean 'worth'?"), "{error}");
     let error = project.run(&["features", "validate", "--sample", "2"]).failed(1);
     assert!(error.contains("a share from 0 to 1"), "{error}");
+}
+
+#[cfg(not(feature = "sql"))]
+#[test]
+fn a_build_without_sql_says_how_to_get_one_for_a_query_alone() {
+    let project = project();
+    let settings = std::fs::read_to_string(project.file("tastemaker.toml")).unwrap();
+    let query =
+        "[[feature_views]]\nname = \"q\"\nentity = \"user\"\nfeatures = { q = \"number\" }\nquery = \"select 1\"\n";
+    project.write("tastemaker.toml", &(settings + query));
+    let historical =
+        ["features", "historical", "--entities", "rows.csv", "--features", "clicks,q", "--out", "worth.parquet"];
+    project.run(&historical).ok();
+    for arguments in [&["--view", "q"][..], &[]] {
+        let error = project.run(&[&["features", "materialize"], arguments].concat()).failed(1);
+        assert!(error.contains("'q' come from a query") && error.contains("--features sql"), "{error}");
+    }
+    let said = project.run(&["features", "materialize", "--view", "worth"]).ok();
+    assert!(said.starts_with("worth: 2 rows written"), "{said}");
 }

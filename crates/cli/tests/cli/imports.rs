@@ -70,3 +70,11 @@ fn what_cannot_be_imported_at_all_says_why() {
     let error = project.run(&["import", "events", "strange.csv", "--type", "click"]).failed(1);
     assert!(error.contains("colour"), "{error}");
 }
+
+#[test]
+fn control_characters_of_a_file_do_not_reach_the_terminal() {
+    let project = Project::new();
+    project.write("evil.csv", "user,item,timestamp,type\nu,a,\u{1b}[2Jnow,click\nu,b,2024-01-01,click\n");
+    let imported = project.run(&["import", "events", "evil.csv"]).ok();
+    assert!(!imported.contains('\u{1b}') && imported.contains("\\u{1b}[2Jnow"), "{imported:?}");
+}

@@ -1,6 +1,8 @@
 //! Generations: promoted, rolled back, corrupt, and never half-made.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use crate::support::{Ended, Project, signal, wait_until};
 
@@ -55,6 +57,84 @@ fn a_corrupt_generation_is_refused_by_name_and_the_old_one_serves_on() {
     let answer: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((ended.status, answer["generation"].is_null()), (Some(0), true), "{}", ended.stderr);
     assert!(!answer["items"].as_array().unwrap().is_empty());
+}
+
+/// Makes manifest and checksums agree with the files of a generation, as a broken trainer would.
+fn reseal(folder: &Path) {
+    let sum = |path: &Path| {
+        let output = Command::new("sha256sum").arg(path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+    };
+    let path = folder.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for file in manifest["files"].as_array_mut().unwrap() {
+        let name = folder.join(file["name"].as_str().unwrap());
+        file["bytes"] = fs::metadata(&name).unwrap().len().into();
+        file["sha256"] = sum(&name).into();
+    }
+    fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+    fs::write(folder.join("manifest.sha256"), sum(&path)).unwrap();
+}
+
+#[test]
+fn what_a_server_would_refuse_is_neither_promoted_nor_rolled_back_to_nor_called_well() {
+    let project = Project::with_events();
+    project.run(&["train"]).ok();
+    project.run(&["train", "--no-promote"]).ok();
+    project.run(&["train", "--no-promote", "--set", "embeddings.rank=4"]).ok();
+    let folder = |version: u64| project.file(&format!("data/generations/{version:010}"));
+    let nan = |bytes: &mut Vec<u8>| {
+        let at = bytes.len() - 4;
+        bytes[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+    };
+    let other = |file: &str| fs::read(folder(3).join(file)).unwrap();
+    let damages: [(&str, Vec<u8>); 5] = [
+        ("item_factors.f32", edited(&folder(2).join("item_factors.f32"), nan)),
+        ("user_factors.f32", edited(&folder(2).join("user_factors.f32"), nan)),
+        ("item_factors.f32", other("item_factors.f32")),
+        ("user_factors.f32", other("user_factors.f32")),
+        ("index.hnsw", b"no index".to_vec()),
+    ];
+    for (file, damaged) in damages {
+        let good = fs::read(folder(2).join(file)).unwrap();
+        fs::write(folder(2).join(file), damaged).unwrap();
+        reseal(&folder(2));
+        let error = project.run(&["models", "promote", "2"]).failed(1);
+        assert!(error.contains("generation 2") && error.contains("train again"), "{file}: {error}");
+        assert_eq!(project.run(&["models", "show", "--json"]).json()["version"], 1, "{file}");
+        if file.ends_with(".f32") {
+            let export = ["export", "embeddings", "--generation", "2", "--users", "u.parquet", "--items", "i.parquet"];
+            let error = project.run(&[&export[..], &["--overwrite"]].concat()).failed(1);
+            assert!(error.contains(&format!("0000000002/{file} is damaged")), "{error}");
+        }
+        fs::write(folder(2).join(file), good).unwrap();
+        reseal(&folder(2));
+    }
+    project.run(&["models", "promote", "2"]).ok();
+
+    let good = fs::read(folder(1).join("item_factors.f32")).unwrap();
+    fs::write(folder(1).join("item_factors.f32"), edited(&folder(1).join("item_factors.f32"), nan)).unwrap();
+    reseal(&folder(1));
+    let error = project.run(&["models", "rollback"]).failed(1);
+    assert!(error.contains("generation 1 has a bad item_factors.f32"), "{error}");
+    assert_eq!(project.run(&["models", "show", "--json"]).json()["version"], 2);
+    let doctor = project.run(&["doctor"]).stdout;
+    assert!(doctor.contains("warn  models       generation 1 has a bad item_factors.f32"), "{doctor}");
+
+    fs::write(folder(1).join("item_factors.f32"), good).unwrap();
+    reseal(&folder(1));
+    fs::write(folder(2).join("encoder.bin"), other("encoder.bin")).unwrap();
+    reseal(&folder(2));
+    let doctor = project.run(&["doctor"]);
+    assert_eq!(doctor.status, Some(1), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("FAIL  models       generation 2 has a bad encoder.bin"), "{}", doctor.stdout);
+    project.run(&["models", "rollback"]).ok();
+}
+
+fn edited(path: &Path, edit: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut content = fs::read(path).unwrap();
+    edit(&mut content);
+    content
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A project from its first file to its exports.
 
+use std::fs;
+
 use crate::support::{ITEMS, Project, USERS};
 
 #[test]
@@ -63,6 +65,9 @@ fn exports_hold_everything() {
     let exported = project.run(&[&vectors[..], &["--json"]].concat()).json();
     assert_eq!((&exported["users"], &exported["items"], &exported["rank"]), (&USERS.into(), &ITEMS.into(), &8.into()));
     assert!(project.file("u.parquet").exists() && project.file("i.parquet").exists());
+    let again = project.run(&vectors).failed(1);
+    assert!(again.contains("u.parquet is there already") && again.contains("--overwrite"), "{again}");
+    project.run(&[&vectors[..], &["--overwrite"]].concat()).ok();
 }
 
 #[test]
@@ -99,4 +104,44 @@ fn a_key_is_shown_once_with_the_lines_for_the_project_file() {
 #[test]
 fn completions_are_for_the_shell_that_is_named() {
     assert!(Project::empty().run(&["completions", "bash"]).ok().contains("_tastemaker()"));
+}
+
+#[test]
+fn the_doctor_changes_nothing_and_says_what_a_start_would_cut() {
+    let project = Project::with_events();
+    let segment = project.file("data/log/00000000000000000000.log");
+    let whole = fs::read(&segment).unwrap();
+    let mut torn = whole.clone();
+    torn.extend_from_slice(&whole[whole.len() - 17..]);
+    fs::write(&segment, &torn).unwrap();
+    // Every file under the data folder with its content, its size and its time.
+    let look = || {
+        let mut folders = vec![project.file("data")];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let metadata = fs::metadata(&path).unwrap();
+                files.push((
+                    path.clone(),
+                    metadata.modified().unwrap(),
+                    metadata.is_file().then(|| fs::read(&path).unwrap()),
+                ));
+                if metadata.is_dir() {
+                    folders.push(path);
+                }
+            }
+        }
+        files.sort();
+        files
+    };
+    let before = look();
+    let doctor = project.run(&["doctor"]);
+    assert!(look() == before, "it changed the data folder");
+    assert_eq!(doctor.status, Some(0), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("760 records, all whole; the next start cuts 17 bytes"), "{}", doctor.stdout);
+    project.write("more.csv", "user,item,timestamp,type\nu1,i1,1704067200,click\n");
+    project.run(&["import", "events", "more.csv"]);
+    let doctor = project.run(&["doctor"]).stdout;
+    assert!(doctor.contains("761 records, all whole\n"), "{doctor}");
 }

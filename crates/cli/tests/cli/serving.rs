@@ -12,7 +12,11 @@ struct Server {
 
 impl Server {
     fn start(project: &Project) -> Self {
-        let mut child = project.spawn(&["serve", "--listen", "127.0.0.1:0"]);
+        Self::start_with(project, &[])
+    }
+
+    fn start_with(project: &Project, settings: &[&str]) -> Self {
+        let mut child = project.spawn(&[&["serve", "--listen", "127.0.0.1:0"], settings].concat());
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect(&line).to_owned();
@@ -68,6 +72,22 @@ fn other_verbs_work_beside_a_running_server() {
     assert!(doctor.stdout.contains("writes to the event log"), "{}", doctor.stdout);
     assert_eq!(server.stop(), Some(0));
     assert!(project.run(&["import", "events", "more.csv"]).ok().contains("0 events imported, 2 were there already"));
+}
+
+#[test]
+fn a_large_file_goes_through_a_server_in_requests_that_it_takes() {
+    let project = Project::new();
+    let item = |n: usize| format!("{{\"id\":\"i{n}\",\"title\":\"{}\"}}\n", "t".repeat(20_000));
+    project.write("items.jsonl", &(0..1_500).map(item).collect::<String>());
+    // The file is larger than a server takes at once, and this one takes less than is usual, in bytes and in records.
+    let limits = ["--set", "server.body_limit=\"3MiB\"", "--set", "server.batch_limit=100"];
+    for limits in [&[][..], &limits] {
+        let server = Server::start_with(&project, limits);
+        let report = project.run(&["import", "items", "items.jsonl", "--url", &server.url, "--json"]).json();
+        assert_eq!((&report["written"], &report["refused_by_server"]), (&1_500.into(), &0.into()));
+        assert_eq!(server.get("/health/ready")["items"], 1_500);
+        assert_eq!(server.stop(), Some(0));
+    }
 }
 
 #[test]

@@ -24,6 +24,11 @@
 //! these, the order does not matter to sessions either; events before them are dropped. Groups beyond the most that may be are forgotten,
 //! the one whose latest event is the earliest first; one that comes back begins anew.
 //!
+//! # Clocks that run ahead
+//!
+//! An event that is known to come from such a clock ([`Kernel::apply_ahead`]) waits until its time has come, up to 64 of one entity. A read
+//! at `now` is then what the events up to `now` come to, whatever came before it; so is a replay that does not know when events came.
+//!
 //! # Sessions
 //!
 //! A session is a maximal run of the feature's events with no pause longer than the gap. The current session at `now` is the last that has
@@ -32,6 +37,7 @@
 
 mod accumulator;
 mod aggregate;
+mod ahead;
 mod definition;
 mod distinct;
 mod input;
@@ -41,6 +47,8 @@ mod sessions;
 mod state;
 mod tiles;
 mod top;
+
+use std::borrow::Cow;
 
 use tastemaker_types::{FeatureValue, Timestamp};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -52,6 +60,7 @@ pub use definition::{
 pub use input::{Input, InputValue, MAX_TEXT_BYTES, Role};
 pub use state::{EntityState, StateError};
 
+use ahead::{OwnedInput, Waiting};
 use definition::Feature;
 use input::Admission;
 
@@ -106,6 +115,66 @@ impl Kernel {
     /// Takes in what one event says. Gives how many inputs were refused: those for no feature of this kernel, with a value of the wrong kind,
     /// a number that is not finite, or a text longer than [`MAX_TEXT_BYTES`]. NULL is not refused, it says nothing.
     pub fn apply(&self, state: &mut EntityState, at: Timestamp, inputs: &[Input<'_>]) -> usize {
+        self.settle(state, at);
+        self.take(state, at, inputs)
+    }
+
+    /// As [`Kernel::apply`], of an event that came at `received`, before its own time: it counts once that has come.
+    pub fn apply_ahead(
+        &self,
+        state: &mut EntityState,
+        at: Timestamp,
+        received: Timestamp,
+        inputs: &[Input<'_>],
+    ) -> usize {
+        self.settle(state, received);
+        let taken = |input: &&Input<'_>| {
+            let feature = self.features.get(usize::from(input.feature));
+            matches!(feature.map(|feature| feature.admit(input)), Some(Admission::Taken(_)))
+        };
+        let refuses = |input: &&Input<'_>| {
+            let feature = self.features.get(usize::from(input.feature));
+            matches!(feature.map(|feature| feature.admit(input)), Some(Admission::Refused) | None)
+        };
+        let waiting: Waiting = inputs.iter().filter(taken).map(OwnedInput::from).collect();
+        if !waiting.is_empty() {
+            self.wait(state, at, waiting);
+        }
+        inputs.iter().filter(refuses).count()
+    }
+
+    fn wait(&self, state: &mut EntityState, at: Timestamp, waiting: Waiting) {
+        if let Some((at, waiting)) = state.ahead.get_or_insert_default().wait(at, waiting) {
+            self.take_waiting(state, at, &waiting);
+        }
+    }
+
+    /// Takes in what has waited until `now`.
+    fn settle(&self, state: &mut EntityState, now: Timestamp) {
+        let Some(ahead) = &mut state.ahead else { return };
+        let due = ahead.due(now);
+        if ahead.first().is_none() {
+            state.ahead = None;
+        }
+        due.iter().for_each(|(at, waiting)| self.take_waiting(state, *at, waiting));
+    }
+
+    fn take_waiting(&self, state: &mut EntityState, at: Timestamp, waiting: &[OwnedInput]) {
+        let inputs: Vec<Input<'_>> = waiting.iter().map(OwnedInput::input).collect();
+        self.take(state, at, &inputs);
+    }
+
+    /// The state at `now`: with what has waited until then.
+    pub fn present<'s>(&self, state: &'s EntityState, now: Timestamp) -> Cow<'s, EntityState> {
+        if state.ahead.as_ref().and_then(|ahead| ahead.first()).is_none_or(|first| first > now) {
+            return Cow::Borrowed(state);
+        }
+        let mut present = state.clone();
+        self.settle(&mut present, now);
+        Cow::Owned(present)
+    }
+
+    fn take(&self, state: &mut EntityState, at: Timestamp, inputs: &[Input<'_>]) -> usize {
         let mut refused = 0;
         for input in inputs {
             let feature = self.features.get(usize::from(input.feature));
@@ -124,14 +193,14 @@ impl Kernel {
 
     /// The value of one feature at `now`; `None` is NULL.
     pub fn read(&self, state: &EntityState, feature: usize, now: Timestamp) -> Option<FeatureValue> {
-        state.get(feature)?.read(self.features.get(feature)?, now)
+        self.present(state, now).get(feature)?.read(self.features.get(feature)?, now)
     }
 
     /// The values of all features at `now`, by number, into a buffer that is reused.
     pub fn read_all(&self, state: &EntityState, now: Timestamp, values: &mut Vec<Option<FeatureValue>>) {
         values.clear();
         values.resize(self.features.len(), None);
-        for slot in &state.0 {
+        for slot in &self.present(state, now).slots {
             let feature = usize::from(slot.feature());
             if let (Some(value), Some(feature)) = (values.get_mut(feature), self.features.get(feature)) {
                 *value = slot.read(feature, now);
@@ -141,22 +210,25 @@ impl Kernel {
 
     /// The value of one group of a grouped feature at `now`, without those of the others.
     pub fn read_group(&self, state: &EntityState, feature: usize, group: &str, now: Timestamp) -> Option<f64> {
-        state.get(feature)?.read_group(self.features.get(feature)?, group, now)
+        self.present(state, now).get(feature)?.read_group(self.features.get(feature)?, group, now)
     }
 
-    /// The time of the latest event that this feature took in.
-    pub fn event_time(&self, state: &EntityState, feature: usize) -> Option<Timestamp> {
-        state.get(feature).map(state::Slot::latest)
+    /// The time of the latest event that this feature has taken in at `now`.
+    pub fn event_time(&self, state: &EntityState, feature: usize, now: Timestamp) -> Option<Timestamp> {
+        self.present(state, now).get(feature).map(state::Slot::latest)
     }
 
     /// Adds what `other` has seen to `into`, as if it was applied later. Both must be states of this kernel.
     pub fn merge(&self, into: &mut EntityState, other: &EntityState) {
-        for theirs in &other.0 {
+        for theirs in &other.slots {
             if let Some(feature) = self.features.get(usize::from(theirs.feature()))
                 && let Some(mine) = into.slot(theirs.feature(), feature)
             {
                 mine.merge(feature, theirs);
             }
+        }
+        for (at, waiting) in other.ahead.iter().flat_map(|ahead| ahead.each()) {
+            self.wait(into, at, waiting.clone());
         }
     }
 

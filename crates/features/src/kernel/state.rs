@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use tastemaker_types::{FeatureValue, Timestamp};
 
 use super::accumulator::Accumulator;
+use super::ahead::Ahead;
 use super::definition::Feature;
 use super::input::{InputValue, Role};
 use super::tiles::insert_tight;
 
 /// Rises when older bytes would be misread.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const HEADER: usize = 1 + size_of::<u64>() + size_of::<u32>();
 
 /// Why stored state is refused. Rebuild it from the log.
@@ -36,9 +37,13 @@ pub enum StateError {
     Damaged,
 }
 
-/// What is remembered of one entity: only the features that took anything in. [`Kernel`](super::Kernel) writes and reads it.
+/// What is remembered of one entity. [`Kernel`](super::Kernel) writes and reads it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct EntityState(pub(super) Vec<Slot>);
+pub struct EntityState {
+    /// Only the features that took anything in, by number.
+    pub(super) slots: Vec<Slot>,
+    pub(super) ahead: Option<Box<Ahead>>,
+}
 
 /// One feature of one entity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,31 +68,31 @@ struct Group {
 }
 
 impl EntityState {
-    /// Whether no feature took anything in.
+    /// Whether no feature took anything in, and nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.slots.is_empty() && self.ahead.is_none()
     }
 
     /// The slot of this feature, new if need be.
     pub(super) fn slot(&mut self, index: u16, feature: &Feature) -> Option<&mut Slot> {
-        let place = match self.0.binary_search_by_key(&index, |slot| slot.feature) {
+        let place = match self.slots.binary_search_by_key(&index, |slot| slot.feature) {
             Ok(place) => place,
             Err(place) => {
                 let content = match feature.definition.groups {
                     None => Content::Whole(Accumulator::new(&feature.definition.operation)),
                     Some(_) => Content::Groups(Vec::new()),
                 };
-                insert_tight(&mut self.0, place, Slot { feature: index, latest: i64::MIN, content });
+                insert_tight(&mut self.slots, place, Slot { feature: index, latest: i64::MIN, content });
                 place
             }
         };
-        self.0.get_mut(place)
+        self.slots.get_mut(place)
     }
 
     /// The slot of this feature, if it took anything in.
     pub(super) fn get(&self, index: usize) -> Option<&Slot> {
-        let place = self.0.binary_search_by_key(&index, |slot| usize::from(slot.feature)).ok()?;
-        self.0.get(place)
+        let place = self.slots.binary_search_by_key(&index, |slot| usize::from(slot.feature)).ok()?;
+        self.slots.get(place)
     }
 
     pub(super) fn encode(&self, fingerprint: u64) -> Vec<u8> {

@@ -90,15 +90,24 @@ impl Answers {
             cells: (from..from + rows).map(|row| column.get(row)).collect(),
         });
         let known = self.attributes.get(from..from + rows).unwrap_or_default();
-        let attributes = match self.entity {
-            Entity::User if !known.is_empty() => FetchedAttributes::Users(
-                known.iter().map(|known| known.as_deref().cloned().unwrap_or_default()).collect(),
-            ),
-            Entity::Item if !known.is_empty() => FetchedAttributes::Items(item_columns(plan, known)?),
-            _ => FetchedAttributes::None,
-        };
+        let attributes = fetched_attributes(plan, self.entity, known)?;
         Ok(Fetched { versions: vec![None; rows], columns: columns.collect(), attributes })
     }
+}
+
+/// Attributes as if they had been fetched; none if no row has a place for any.
+pub(super) fn fetched_attributes(
+    plan: &ReadPlan,
+    entity: Entity,
+    known: &[Option<Arc<Attributes>>],
+) -> Result<FetchedAttributes, ArrowError> {
+    Ok(match entity {
+        Entity::User if !known.is_empty() => {
+            FetchedAttributes::Users(known.iter().map(|known| known.as_deref().cloned().unwrap_or_default()).collect())
+        }
+        Entity::Item if !known.is_empty() => FetchedAttributes::Items(item_columns(plan, known)?),
+        _ => FetchedAttributes::None,
+    })
 }
 
 fn item_columns(plan: &ReadPlan, known: &[Option<Arc<Attributes>>]) -> Result<RecordBatch, ArrowError> {

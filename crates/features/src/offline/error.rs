@@ -29,6 +29,9 @@ pub enum OfflineError {
     /// Columns could not be put together.
     #[error("features could not be written as columns: {0}")]
     Columns(#[from] ArrowError),
+    /// Whoever takes the columns wants no more, or has no memory for them.
+    #[error(transparent)]
+    Stopped(ArrowError),
     /// The thread that reads the log is gone.
     #[error("reading the event log failed unexpectedly; run this again")]
     Reader,

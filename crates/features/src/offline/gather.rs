@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, sync_channel};
 
+use parking_lot::Mutex;
 use tastemaker_config::Entity;
 use tastemaker_log::{LogError, LogReader};
 use tastemaker_store::Catalog;
-use tastemaker_types::{Attributes, EntityUpsert, Event, FeatureRow, Position, Record, UpsertMode};
+use tastemaker_types::{Attributes, EntityUpsert, Event, FeatureRow, Position, Record, Timestamp, UpsertMode};
 
 use super::asked::Asked;
+use super::everybody::Everybody;
 use super::historical::Progress;
 use super::spill::{Entry, Spill, Spilled};
 use super::stored::{Happened, Stored, StoredRow};
@@ -31,17 +33,33 @@ const WAITING: usize = 4;
 /// Who is asked about, by kind of entity; none of a kind that no feature is about.
 pub(super) type AskedAbout = [Option<Asked>; 3];
 
+/// To whom what happens is put aside. Entities have numbers.
+pub(super) enum Who<'a> {
+    /// Those that rows ask about, until the last of them asks.
+    Asked(&'a AskedAbout),
+    /// All, whenever.
+    Everybody(&'a Mutex<Everybody>),
+}
+
 /// What happened to them.
 pub(super) struct Gathered {
     pub(super) spilled: Spilled,
-    /// Of deleted users, one past the place of their last deletion: nothing of theirs before it is known any more.
-    pub(super) forgotten: HashMap<String, u64>,
+    /// Deleted users: nothing of theirs before their last deletion is known any more.
+    pub(super) forgotten: HashMap<String, Forgotten>,
+}
+
+/// The last deletion of a user.
+#[derive(Clone, Copy)]
+pub(super) struct Forgotten {
+    /// One past its place.
+    pub(super) position: u64,
+    pub(super) at: Timestamp,
 }
 
 /// What is looked for.
 struct Interest<'a> {
     plan: &'a ReadPlan,
-    asked: &'a AskedAbout,
+    who: &'a Who<'a>,
     include_late: bool,
     /// By kind of entity and number: the streaming features that are wanted.
     streams: [Vec<bool>; 3],
@@ -52,23 +70,22 @@ struct Interest<'a> {
 struct Gatherer<'a> {
     interest: &'a Interest<'a>,
     spill: Spill,
-    forgotten: HashMap<String, u64>,
+    forgotten: HashMap<String, Forgotten>,
     scratch: Vec<u8>,
 }
 
-/// Reads the log from its beginning to where it ends now.
+/// Reads the log from its beginning to a position.
 pub(super) fn gather(
     plan: &ReadPlan,
-    asked: &AskedAbout,
-    log: Option<&LogReader>,
+    who: &Who<'_>,
+    log: Option<(&LogReader, Position)>,
     options: &HistoricalOptions,
     progress: &mut (dyn FnMut(Progress) -> ControlFlow<()> + Send),
 ) -> Result<Gathered, OfflineError> {
-    let interest = Interest::new(plan, asked, options);
+    let interest = Interest::new(plan, who, options);
     let spill = Spill::new(&options.work_dir, 3 * PARTITIONS)?;
     let mut gatherer = Gatherer { interest: &interest, spill, forgotten: HashMap::new(), scratch: Vec::new() };
-    let Some(log) = log else { return Ok(gatherer.finish()) };
-    let end = log.end()?;
+    let Some((log, end)) = log else { return Ok(gatherer.finish()) };
     let set = plan.set();
     let catalog = Catalog::new(set.item_attributes().clone());
     std::thread::scope(|scope| {
@@ -117,7 +134,7 @@ fn read(
 }
 
 impl<'a> Interest<'a> {
-    fn new(plan: &'a ReadPlan, asked: &'a AskedAbout, options: &HistoricalOptions) -> Self {
+    fn new(plan: &'a ReadPlan, who: &'a Who<'a>, options: &HistoricalOptions) -> Self {
         let set = plan.set();
         let streams = [Entity::User, Entity::Item, Entity::Pair].map(|entity| {
             let mut wanted = vec![false; set.streams(entity).kernel().len()];
@@ -133,7 +150,7 @@ impl<'a> Interest<'a> {
         let name = |place: &usize| set.item_attributes().fields().get(*place).map(|(name, _)| name.as_str());
         Self {
             plan,
-            asked,
+            who,
             include_late: options.include_late,
             streams,
             item_attributes: plan.item_attributes().iter().filter_map(name).collect(),
@@ -141,7 +158,10 @@ impl<'a> Interest<'a> {
     }
 
     fn find(&self, entity: Entity, user: Option<&str>, item: Option<&str>, micros: i64) -> Option<u32> {
-        let asked = self.asked.get(entity as usize)?.as_ref()?;
+        let asked = match self.who {
+            Who::Asked(asked) => asked.get(entity as usize)?.as_ref()?,
+            Who::Everybody(everybody) => return everybody.lock().number(entity, user, item),
+        };
         let key = match entity {
             Entity::User => Key::new(user?, None),
             Entity::Item => Key::new(item?, None),
@@ -204,7 +224,8 @@ impl Gatherer<'_> {
                         inputs.retain(|input| is_wanted(input.feature).unwrap_or(false));
                         if !inputs.is_empty() {
                             let at = event.timestamp.as_micros();
-                            self.put(entity, number, at, step.position, &Happened::Event(inputs))?;
+                            let received = event.received.map(|received| received.as_micros());
+                            self.put(entity, number, at, step.position, &Happened::Event { received, inputs })?;
                         }
                     }
                 }
@@ -224,8 +245,9 @@ impl Gatherer<'_> {
                     let attributes = upsert.attributes.iter().map(stored).collect();
                     self.upsert(Entity::User, step.position, upsert, attributes)?;
                 }
-                Record::UserDelete { id, .. } => {
-                    self.forgotten.insert(id.clone(), step.position.0 + 1);
+                Record::UserDelete { id, timestamp } => {
+                    let forgotten = Forgotten { position: step.position.0 + 1, at: *timestamp };
+                    self.forgotten.insert(id.clone(), forgotten);
                 }
                 _ => {}
             }
@@ -258,6 +280,10 @@ impl Gatherer<'_> {
             return Ok(());
         }
         let Some(row_of_view) = ViewRow::new(view_number, view, row) else { return Ok(()) };
+        let forgotten = row.user_id.as_ref().and_then(|user| self.forgotten.get(user));
+        if forgotten.is_some_and(|forgotten| row_of_view.created <= forgotten.at) {
+            return Ok(());
+        }
         let at = match self.interest.include_late {
             true => row_of_view.event_time,
             false => row_of_view.event_time.max(row_of_view.created),

@@ -14,7 +14,7 @@ use tastemaker_types::{Attributes, Timestamp};
 
 use super::answers::Answers;
 use super::asked::Asked;
-use super::gather::{AskedAbout, PARTITIONS, gather};
+use super::gather::{AskedAbout, PARTITIONS, Who, gather};
 use super::sweep::Sweep;
 use super::views::{TableRows, ViewTable};
 use super::{OfflineError, column_names};
@@ -150,7 +150,8 @@ impl Historical {
         }
         let rows = chunk.times().len();
         let mut answers = Vec::new();
-        let gathered = gather(&self.plan, &asked, self.log.as_ref(), &self.options, progress)?;
+        let log = self.log.as_ref().map(|log| Ok::<_, OfflineError>((log, log.end()?))).transpose()?;
+        let gathered = gather(&self.plan, &Who::Asked(&asked), log, &self.options, progress)?;
         let total = (asked.iter().flatten().count() * PARTITIONS) as u64;
         let progress = Mutex::new((0, progress));
         for ((entity, _), asked) in KEYS.into_iter().zip(&asked) {

@@ -36,6 +36,8 @@ const REASONS: usize = 50;
 pub struct Materialized {
     /// By user, since users are forgotten; rows of items are under no user.
     rows: HashMap<Box<str>, OfUser>,
+    /// When users were deleted last: rows that were created before say nothing of them.
+    deleted: HashMap<Box<str>, Timestamp>,
 }
 
 /// By view and item.
@@ -50,18 +52,25 @@ struct Newest {
 }
 
 impl Materialized {
-    /// Reads the whole log.
+    /// Reads the whole log as of `as_of`: rows of the future, which others may have pushed, stand in the way of none of the present.
     ///
     /// # Errors
     /// A log that cannot be read; [`OfflineError::Interrupted`] if `progress` breaks it off.
-    pub fn read(log: &LogReader, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Self, OfflineError> {
+    pub fn read(
+        log: &LogReader,
+        as_of: Timestamp,
+        mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self, OfflineError> {
         let end = log.end()?;
         let mut rows = Self::default();
         for record in log.read_from(Position(0)) {
             let (position, record) = record?;
             match &record {
-                Record::FeatureRow(row) => drop(rows.changes(row)),
-                Record::UserDelete { id, .. } => drop(rows.rows.remove(id.as_str())),
+                Record::FeatureRow(row) if row.event_timestamp <= as_of => drop(rows.changes(row)),
+                Record::UserDelete { id, timestamp } => {
+                    rows.rows.remove(id.as_str());
+                    rows.deleted.insert(id.as_str().into(), *timestamp);
+                }
                 _ => {}
             }
             let done = position.next().0;
@@ -74,20 +83,32 @@ impl Materialized {
 
     /// Whether the row would change what is read online; from then on it is taken to be in the log.
     pub fn changes(&mut self, row: &FeatureRow) -> bool {
+        self.differs(row, |new, known| new != known)
+    }
+
+    /// Whether the row would change the values that are read online, where a later time alone changes nothing.
+    pub fn changes_values(&mut self, row: &FeatureRow) -> bool {
+        self.differs(row, |new, known| new.values != known.values)
+    }
+
+    fn differs(&mut self, row: &FeatureRow, says_more: fn(&Newest, &Newest) -> bool) -> bool {
         let new = Newest {
             event_time: row.event_timestamp,
             created: row.created.unwrap_or(row.event_timestamp),
             values: fingerprint(&row.values),
         };
         let user = row.user_id.as_deref().unwrap_or_default();
+        if row.user_id.is_some() && self.deleted.get(user).is_some_and(|deleted| new.created <= *deleted) {
+            return false;
+        }
         let key = (row.view.as_str().into(), row.item_id.as_deref().unwrap_or_default().into());
         let of_user = match self.rows.get_mut(user) {
             Some(of_user) => of_user,
             None => self.rows.entry(user.into()).or_default(),
         };
-        let known = of_user.get(&key);
-        let changes = known
-            .is_none_or(|known| (new.event_time, new.created) >= (known.event_time, known.created) && new != *known);
+        let changes = of_user.get(&key).is_none_or(|known| {
+            (new.event_time, new.created) >= (known.event_time, known.created) && says_more(&new, known)
+        });
         if changes {
             of_user.insert(key, new);
         }

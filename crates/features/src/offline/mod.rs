@@ -1,17 +1,21 @@
 //! Features of the past, from the same log, by the same code as live ones: [`Historical`] gives the features of entities as they were at a
-//! time, [`ServedRows`] those that an answer was made with, [`Validation`] compares these with what was logged, and [`ViewRows`] brings the
-//! newest rows of batch tables into the log. All read the log in one pass, in memory that does not grow with the number of events.
+//! time, [`Present`] those of all entities at the end of the log, [`ServedRows`] those that an answer was made with, [`Validation`] compares
+//! these with what was logged, and [`ViewRows`] brings the newest rows of batch tables into the log. All read the log in one pass, in memory
+//! that does not grow with the number of events.
 
 mod answers;
 mod asked;
 mod attributes;
 mod error;
+mod everybody;
 mod gather;
 mod historical;
 mod materialize;
 mod pending;
+mod present;
 mod replay;
 mod served;
+mod shape;
 mod spill;
 mod stored;
 mod sweep;
@@ -21,10 +25,11 @@ mod views;
 pub use error::OfflineError;
 pub use historical::{Historical, HistoricalChunk, HistoricalOptions, Progress};
 pub use materialize::{Materialized, ViewReport, ViewRows};
+pub use present::{Present, Shape};
 pub use replay::{Missed, Replayed, replay};
 pub use served::{ServedReport, ServedRows, request_ids};
 pub use validate::{Compared, Mismatch, Skipped, Validation, ValidationOptions};
-pub use views::table_source;
+pub use views::{table_source, table_source_at};
 
 use crate::set::{Feature, FeatureId};
 

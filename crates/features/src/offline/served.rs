@@ -1,4 +1,5 @@
-//! The features that answers were made with, as rows for training: one for each item of each answer.
+//! The features that answers were made with, as rows for training: one for each item of each answer. All come from a replay of the log, but
+//! for embeddings: the generation that made them may be gone, so they are taken as they were logged.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
@@ -9,12 +10,12 @@ use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::Serialize;
 use tastemaker_log::LogReader;
-use tastemaker_types::Served;
+use tastemaker_types::{FeatureValue, Served};
 
 use super::replay::{Replayed, replay};
 use super::{OfflineError, Progress, column_names};
 use crate::columns::{feature_arrow_type, feature_column};
-use crate::set::{FeatureId, SharedFeatures};
+use crate::set::{FeatureId, SharedFeatures, Source};
 use crate::table::texts_of;
 use crate::{Cell, ReadPlan};
 
@@ -40,6 +41,8 @@ pub struct ServedReport {
     pub missed: BTreeMap<String, u64>,
     /// Request ids that no answer with features has.
     pub not_found: u64,
+    /// By embedding: rows that have none, since it was not logged with their answers.
+    pub not_logged: BTreeMap<String, u64>,
 }
 
 /// The request ids in a Parquet or CSV file with a column `request_id`.
@@ -111,8 +114,18 @@ impl ServedRows {
                     report.answers += 1;
                     report.rows += replayed.served.items.len() as u64;
                     rows.rows += replayed.served.items.len();
-                    for (cells, column) in rows.cells.iter_mut().zip(columns) {
-                        cells.extend(column.cells);
+                    for (place, (cells, column)) in rows.cells.iter_mut().zip(columns).enumerate() {
+                        let Some(name) = self.embedding(place) else {
+                            cells.extend(column.cells);
+                            continue;
+                        };
+                        match logged(&replayed.served, &name) {
+                            Some(logged) => cells.extend(logged),
+                            None => {
+                                *report.not_logged.entry(name).or_default() += column.cells.len() as u64;
+                                cells.extend(column.cells);
+                            }
+                        }
                     }
                     rows.answers.push(replayed.served);
                 }
@@ -132,6 +145,12 @@ impl ServedRows {
         }
         report.not_found = missing.len() as u64;
         Ok(report)
+    }
+
+    /// The name that an embedding is logged under, if the column of this place is one.
+    fn embedding(&self, place: usize) -> Option<String> {
+        let feature = self.set.feature(self.columns.get(place)?.0)?;
+        (feature.source == Source::Embedding).then(|| format!("{}.{}", feature.entity.name(), feature.name))
     }
 
     fn no_rows(&self) -> Rows {
@@ -160,4 +179,14 @@ impl ServedRows {
         }
         Ok(RecordBatch::try_new(self.schema(), arrays)?)
     }
+}
+
+/// What was logged of a feature with an answer: a cell for each item.
+fn logged(served: &Served, name: &str) -> Option<Vec<Cell>> {
+    let (_, values) = served.features.as_ref()?.values.iter().find(|(logged, _)| logged == name)?;
+    let cell = |value: &Option<FeatureValue>| match value {
+        Some(value) => Cell::new(Some(value.clone()), None),
+        None => Cell::NOT_FOUND,
+    };
+    (values.len() == served.items.len()).then(|| values.iter().map(cell).collect())
 }

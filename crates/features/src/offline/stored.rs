@@ -21,9 +21,12 @@ pub(super) enum Stored {
 /// Something that happened to an entity.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Happened<'a> {
-    /// An event said this to the features.
-    #[serde(borrow)]
-    Event(Vec<Input<'a>>),
+    /// An event said this to the features, and came at this time if that was before its own.
+    Event {
+        received: Option<i64>,
+        #[serde(borrow)]
+        inputs: Vec<Input<'a>>,
+    },
     /// A row of a view.
     Row(StoredRow),
     /// New attributes, beside those it has or instead of them.
@@ -138,8 +141,10 @@ mod tests {
             assert!(back.same_bits(&value), "{back:?} for {value:?}");
         }
         let inputs = vec![Input { feature: 3, group: Some("red"), ..Input::default() }];
-        let bytes = postcard::to_allocvec(&Happened::Event(inputs.clone())).unwrap();
-        let Happened::Event(back) = postcard::from_bytes(&bytes).unwrap() else { panic!("it was an event") };
+        let bytes = postcard::to_allocvec(&Happened::Event { received: Some(-1), inputs: inputs.clone() }).unwrap();
+        let Happened::Event { inputs: back, .. } = postcard::from_bytes(&bytes).unwrap() else {
+            panic!("it was an event")
+        };
         assert_eq!(back, inputs);
     }
 }

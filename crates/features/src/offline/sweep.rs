@@ -1,4 +1,5 @@
 //! One partition of entities: what happened to each is applied in the order of time, and read whenever a row asks.
+//! [`Living`] is what an entity comes to, whatever the order.
 
 use std::collections::HashMap;
 
@@ -15,6 +16,7 @@ use super::stored::Happened;
 use super::views::TableRows;
 use crate::ReadPlan;
 use crate::entity::EntityFeatures;
+use crate::kernel::Kernel;
 
 /// What all partitions of a kind of entity share.
 pub(super) struct Sweep<'a> {
@@ -69,41 +71,55 @@ impl Sweep<'_> {
             return 0;
         }
         let user = self.asked.key(entity).map(|key| key.first());
-        user.and_then(|user| self.gathered.forgotten.get(user)).copied().unwrap_or(0)
+        user.and_then(|user| self.gathered.forgotten.get(user)).map_or(0, |forgotten| forgotten.position)
     }
 
     fn sweep(&self, entries: &[Entry<'_>], asking: &[Asking], part: &mut Part) -> Result<(), OfflineError> {
         let kernel = self.plan.set().streams(self.entity).kernel();
         let with_attributes = wants_attributes(self.plan, self.entity);
-        let mut features = EntityFeatures::default();
-        let mut attributes = Timeline::default();
+        let mut living = Living::default();
         let mut entries = entries.iter().peekable();
         for asking in asking {
             while let Some(entry) = entries.next_if(|entry| entry.at <= asking.time) {
-                let position = Position(entry.position);
-                match postcard::from_bytes::<Happened<'_>>(entry.happened)? {
-                    Happened::Event(inputs) => {
-                        features.apply(kernel, position, Timestamp::from_micros(entry.at), &inputs);
-                    }
-                    Happened::Row(row) => features.put(position, row.into()),
-                    Happened::Upsert { replace, attributes: stored } => {
-                        let attributes_then = attributes_of(stored);
-                        attributes.add(entry.position, Change::Upsert { replace, attributes: attributes_then });
-                    }
-                    Happened::Delete => attributes.add(entry.position, Change::Delete),
-                }
+                living.apply(kernel, entry)?;
             }
             for table in self.tables {
                 if let Some(row) = table.row(asking.row as usize) {
-                    features.put(Position(0), row);
+                    living.features.put(Position(0), row);
                 }
             }
             let now = Timestamp::from_micros(asking.time);
-            self.plan.push(&mut part.columns, self.entity, Some(&features), now, || None);
+            self.plan.push(&mut part.columns, self.entity, Some(&living.features), now, || None);
             part.rows.push(asking.row);
             if with_attributes {
-                part.attributes.push(attributes.current());
+                part.attributes.push(living.attributes.current());
             }
+        }
+        Ok(())
+    }
+}
+
+/// What an entity comes to while what happened to it is applied.
+#[derive(Default)]
+pub(super) struct Living {
+    pub(super) features: EntityFeatures,
+    pub(super) attributes: Timeline,
+}
+
+impl Living {
+    pub(super) fn apply(&mut self, kernel: &Kernel, entry: &Entry<'_>) -> Result<(), OfflineError> {
+        let position = Position(entry.position);
+        match postcard::from_bytes::<Happened<'_>>(entry.happened)? {
+            Happened::Event { received, inputs } => {
+                let received = received.map(Timestamp::from_micros);
+                self.features.apply(kernel, position, Timestamp::from_micros(entry.at), received, &inputs);
+            }
+            Happened::Row(row) => self.features.put(position, row.into()),
+            Happened::Upsert { replace, attributes } => {
+                let attributes = attributes_of(attributes);
+                self.attributes.add(entry.position, Change::Upsert { replace, attributes });
+            }
+            Happened::Delete => self.attributes.add(entry.position, Change::Delete),
         }
         Ok(())
     }

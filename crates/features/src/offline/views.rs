@@ -1,5 +1,6 @@
 //! Batch feature views as tables.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tastemaker_config::{Entity, FeatureViewConfig};
@@ -14,15 +15,19 @@ use crate::table::{FeatureColumn, FeatureType, JoinOptions, JoinRows, Joined, Ke
 
 /// Where the table of a view is, and which of its columns are what; none for a view that has no path.
 pub fn table_source(view: &FeatureViewConfig) -> Option<TableSource> {
-    let path = view.path.as_ref()?.to_string_lossy().into_owned();
+    view.path.as_deref().map(|path| table_source_at(view, path))
+}
+
+/// The rows of a view as a table at `path`, wherever they came from.
+pub fn table_source_at(view: &FeatureViewConfig, path: &Path) -> TableSource {
     let key = |name: &str, column: &str| KeyColumn { name: name.to_owned(), column: column.to_owned() };
     let (user, item) = (|| key("user_id", &view.user_column), || key("item_id", &view.item_column));
     let features = view.features.iter().filter_map(|(name, kind)| {
         let feature_type = feature_type(ValueType::from(*kind))?;
         Some(FeatureColumn { name: name.clone(), column: name.clone(), feature_type })
     });
-    Some(TableSource {
-        path,
+    TableSource {
+        path: path.to_string_lossy().into_owned(),
         keys: match view.entity {
             Entity::User => vec![user()],
             Entity::Item => vec![item()],
@@ -31,7 +36,7 @@ pub fn table_source(view: &FeatureViewConfig) -> Option<TableSource> {
         event_time: view.event_time_column.clone(),
         created: view.created_time_column.clone(),
         features: features.collect(),
-    })
+    }
 }
 
 fn feature_type(value_type: ValueType) -> Option<FeatureType> {

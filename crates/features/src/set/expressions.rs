@@ -5,7 +5,7 @@ use tastemaker_config::{Config, Entity};
 use tastemaker_expr::{Column, Expr, ExprError, Kind, Params, Problem, Schema, arrow_type};
 use tastemaker_types::{AttributeType, Timestamp, Window};
 
-use super::{Feature, FeatureId, FeatureSet, FeatureSetError, Source, ValueType};
+use super::{Feature, FeatureId, FeatureSet, FeatureSetError, Source, ValueType, default_of};
 
 /// The column that holds the moment of the request.
 pub(crate) const NOW: &str = "context.now";
@@ -66,6 +66,8 @@ impl FeatureSet {
                         let value_type = value_type(&expression).map_err(|message| {
                             FeatureSetError::new(format!("features[{index}].expression"), message)
                         })?;
+                        let key = format!("features[{index}].default");
+                        let default = default_of(&key, value_type, feature.default.as_ref())?;
                         self.add(Feature {
                             entity: feature.entity,
                             name: feature.name.clone(),
@@ -73,7 +75,7 @@ impl FeatureSet {
                             value_type,
                             source: Source::Expression(self.expressions.len()),
                             ttl: None,
-                            default: feature.default,
+                            default,
                         });
                         self.expressions.push(expression);
                     }

@@ -26,7 +26,7 @@ impl FeatureSet {
             }),
         };
         let ttl = feature.ttl.map(Window::as_micros);
-        let default = feature.default.map(f64::to_bits);
+        let default = &feature.default;
         let name = format!("{}.{} {}", feature.entity.name(), feature.name, feature.value_type.name());
         xxh3_64(format!("{name} {source} {ttl:?} {default:?}").as_bytes())
     }

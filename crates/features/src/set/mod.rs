@@ -1,87 +1,30 @@
 //! The features of a project, compiled: what `[[features]]` and `[[feature_views]]` declare becomes kernels, views and expressions that
 //! are checked once, at start. Live serving, replay and historical features all work from the same [`FeatureSet`].
 
+mod defaults;
 mod error;
 mod events;
 mod expressions;
 mod fingerprint;
 mod streams;
+mod value_type;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::DataType;
 use indexmap::IndexMap;
-use tastemaker_config::{Config, Entity, FeatureKind};
-use tastemaker_types::{AttributeSchema, AttributeType, Window, did_you_mean};
+use tastemaker_config::{Config, Entity};
+use tastemaker_types::{AttributeSchema, FeatureValue, Window, did_you_mean, nearest};
 
+use defaults::default_of;
 pub use error::FeatureSetError;
 pub use expressions::{Expression, InputColumn};
 pub use streams::{Evaluated, EventColumns, Streams};
+pub use value_type::ValueType;
 
 /// The place of a feature in its [`FeatureSet`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FeatureId(pub usize);
-
-/// The type of a feature's values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValueType {
-    /// A finite 64-bit float.
-    Number,
-    /// True or false.
-    Bool,
-    /// A text.
-    Text,
-    /// An instant.
-    Time,
-    /// A list of texts.
-    Texts,
-    /// A list of 32-bit floats.
-    Vector,
-    /// Numbers by name.
-    Map,
-}
-
-impl ValueType {
-    /// As users write and read it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Number => "number",
-            Self::Bool => "bool",
-            Self::Text => "text",
-            Self::Time => "time",
-            Self::Texts => "texts",
-            Self::Vector => "vector",
-            Self::Map => "map",
-        }
-    }
-
-    /// What expressions see; none for what they cannot read.
-    pub fn expression_type(self) -> Option<DataType> {
-        let attribute = match self {
-            Self::Number => AttributeType::Number,
-            Self::Bool => AttributeType::Bool,
-            Self::Text => AttributeType::Text,
-            Self::Time => AttributeType::Time,
-            Self::Texts => AttributeType::Tags,
-            Self::Vector | Self::Map => return None,
-        };
-        Some(tastemaker_expr::arrow_type(attribute))
-    }
-}
-
-impl From<FeatureKind> for ValueType {
-    fn from(kind: FeatureKind) -> Self {
-        match kind {
-            FeatureKind::Number => Self::Number,
-            FeatureKind::Bool => Self::Bool,
-            FeatureKind::Text => Self::Text,
-            FeatureKind::Time => Self::Time,
-            FeatureKind::Texts => Self::Texts,
-            FeatureKind::Vector => Self::Vector,
-        }
-    }
-}
 
 /// Where a feature's values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +60,7 @@ pub struct Feature {
     /// After this long since its event time a value counts as absent.
     pub ttl: Option<Window>,
     /// What is given where there is no value.
-    pub default: Option<f64>,
+    pub default: Option<FeatureValue>,
 }
 
 /// A batch feature view.
@@ -135,7 +78,8 @@ pub struct View {
 #[derive(Debug, Default)]
 pub struct FeatureSet {
     features: Vec<Feature>,
-    by_name: HashMap<(Entity, String), FeatureId>,
+    /// By entity.
+    by_name: [HashMap<String, FeatureId>; 3],
     streams: [Streams; 3],
     event_columns: EventColumns,
     views: Vec<View>,
@@ -155,9 +99,13 @@ impl FeatureSet {
     /// # Errors
     /// [`FeatureSetError`] names the key and what to write instead.
     pub fn compile(config: &Config) -> Result<Self, FeatureSetError> {
+        Self::compiled(config).map_err(|error| error.naming(config))
+    }
+
+    fn compiled(config: &Config) -> Result<Self, FeatureSetError> {
         let mut set = Self {
             features: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: Default::default(),
             streams: Default::default(),
             event_columns: EventColumns::default(),
             views: Vec::new(),
@@ -179,7 +127,7 @@ impl FeatureSet {
             });
         }
         set.add_streams(config)?;
-        set.add_views(config);
+        set.add_views(config)?;
         set.add_expressions(config)?;
         for (service, references) in &config.feature_services {
             let key = || format!("feature_services.{service}");
@@ -195,16 +143,20 @@ impl FeatureSet {
     fn add(&mut self, feature: Feature) -> FeatureId {
         let id = FeatureId(self.features.len());
         // Of two features with one name the declared one counts: the project file's own rules refuse all others.
-        self.by_name.insert((feature.entity, feature.name.clone()), id);
+        if let Some(named) = self.by_name.get_mut(feature.entity as usize) {
+            named.insert(feature.name.clone(), id);
+        }
         self.features.push(feature);
         id
     }
 
-    fn add_views(&mut self, config: &Config) {
-        for view in &config.feature_views {
+    fn add_views(&mut self, config: &Config) -> Result<(), FeatureSetError> {
+        for (number, view) in config.feature_views.iter().enumerate() {
             let columns: IndexMap<String, ValueType> =
                 view.features.iter().map(|(name, kind)| (name.clone(), ValueType::from(*kind))).collect();
             for (column, (name, value_type)) in columns.iter().enumerate() {
+                let key = format!("feature_views[{number}].defaults.{name}");
+                let default = default_of(&key, *value_type, view.defaults.get(name))?;
                 self.add(Feature {
                     entity: view.entity,
                     name: name.clone(),
@@ -212,11 +164,12 @@ impl FeatureSet {
                     value_type: *value_type,
                     source: Source::View { view: self.views.len(), column },
                     ttl: view.ttl,
-                    default: None,
+                    default,
                 });
             }
             self.views.push(View { name: view.name.clone(), entity: view.entity, columns });
         }
+        Ok(())
     }
 
     /// All features, in the order of their ids.
@@ -297,7 +250,7 @@ impl FeatureSet {
 
     /// A feature of an entity by name.
     pub fn named(&self, entity: Entity, name: &str) -> Option<FeatureId> {
-        self.by_name.get(&(entity, name.to_owned())).copied()
+        self.by_name.get(entity as usize)?.get(name).copied()
     }
 
     /// The feature that a reference means: `view:feature`, `entity.feature`, or a name that only one entity has.
@@ -321,14 +274,26 @@ impl FeatureSet {
                 let (one, other) = (one.entity.name(), other.entity.name());
                 Err(format!("'{reference}' is a feature of {one} and of {other}; write {one}.{name} or {other}.{name}"))
             }
-            _ => {
-                let known: Vec<String> = match reference.split_once(':') {
-                    Some(_) => self.features.iter().map(|f| format!("{}:{}", f.view, f.name)).collect(),
-                    None => self.features.iter().map(|feature| feature.name.clone()).collect(),
-                };
-                let hint = did_you_mean(reference, known.iter().map(String::as_str));
-                Err(format!("there is no feature '{reference}'{hint}"))
-            }
+            _ => Err(format!("there is no feature '{reference}'{}", self.meant(reference, name))),
+        }
+    }
+
+    /// What a reference to no feature may have meant, as the end of a sentence: a feature as it is referred to there, else one that has the
+    /// name elsewhere.
+    fn meant(&self, reference: &str, name: &str) -> String {
+        let in_view = |feature: &Feature| format!("{}:{}", feature.view, feature.name);
+        let in_entity = |feature: &Feature| format!("{}.{}", feature.entity.name(), feature.name);
+        let all = |as_text: &dyn Fn(&Feature) -> String| self.features.iter().map(as_text).collect::<Vec<String>>();
+        let bare = all(&|feature| feature.name.clone());
+        if name == reference {
+            return did_you_mean(reference, bare.iter().map(String::as_str));
+        }
+        let qualified: Vec<String> = all(&in_view).into_iter().chain(all(&in_entity)).collect();
+        let near = nearest(reference, qualified.iter().map(String::as_str)).map(str::to_owned);
+        let elsewhere = || self.features.iter().find(|feature| feature.name == name).map(in_entity);
+        match near.or_else(elsewhere) {
+            Some(near) => format!("; did you mean '{near}'?"),
+            None => did_you_mean(name, bare.iter().map(String::as_str)),
         }
     }
 

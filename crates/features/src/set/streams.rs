@@ -11,7 +11,7 @@ use tastemaker_expr::{EvalError, Expr, Kind, Params, Schema};
 use tastemaker_types::{Event, Timestamp, Window};
 
 use super::events::event_schema;
-use super::{Feature, FeatureSet, FeatureSetError, Source, ValueType};
+use super::{Feature, FeatureSet, FeatureSetError, Source, ValueType, default_of};
 use crate::kernel::{Definition, Input, InputValue, Kernel, Operation, Role};
 
 pub use super::events::EventColumns;
@@ -86,6 +86,8 @@ impl FeatureSet {
             let (Some(streams), Some(definitions)) = (self.streams.get_mut(place), definitions.get_mut(place)) else {
                 continue;
             };
+            let default =
+                default_of(&format!("features[{index}].default"), compiled.value_type, feature.default.as_ref())?;
             let number = definitions.len();
             let types = if feature.events.is_empty() {
                 config.events.iter().map(|(name, _)| name.to_owned()).collect()
@@ -112,7 +114,7 @@ impl FeatureSet {
                 value_type: compiled.value_type,
                 source: Source::Stream(number),
                 ttl: feature.ttl,
-                default: feature.default,
+                default,
             });
         }
         for (streams, definitions) in self.streams.iter_mut().zip(definitions) {
@@ -337,6 +339,13 @@ fn group_column(array: ArrayRef) -> Result<Group, EvalError> {
     if let Some(lists) = array.as_list_opt::<i32>() {
         let tags = arrow_cast::cast(lists.values(), &DataType::Utf8)?;
         return Ok(Group::Many(lists.clone(), tags.as_string::<i32>().clone()));
+    }
+    if array.data_type().is_numeric() {
+        // Written as `top_k` writes them: 3, not 3.0; no −0.
+        let numbers = arrow_cast::cast(&array, &DataType::Float64)?;
+        let name =
+            |number: Option<f64>| number.filter(|number| number.is_finite()).map(|number| (number + 0.0).to_string());
+        return Ok(Group::One(numbers.as_primitive::<Float64Type>().iter().map(name).collect()));
     }
     Ok(Group::One(arrow_cast::cast(&array, &DataType::Utf8)?.as_string::<i32>().clone()))
 }

@@ -54,11 +54,11 @@ pub enum TableError {
         /// The file.
         path: PathBuf,
     },
-    /// A file lacks a column.
-    #[error("{} has no column '{column}' for {what}{hint}", path.display())]
+    /// A file, or whatever else rows come from, lacks a column.
+    #[error("{rows} has no column '{column}' for {what}{hint}")]
     MissingColumn {
-        /// The file.
-        path: PathBuf,
+        /// The file, or what else it is.
+        rows: String,
         /// The column that was named.
         column: String,
         /// What it would hold.
@@ -67,10 +67,10 @@ pub enum TableError {
         hint: String,
     },
     /// A column holds something else than was declared.
-    #[error("{}: column '{column}' for {what} holds {found}; {remedy}", path.display())]
+    #[error("{rows}: column '{column}' for {what} holds {found}; {remedy}")]
     ColumnType {
-        /// The file.
-        path: PathBuf,
+        /// The file, or what else it is.
+        rows: String,
         /// The column.
         column: String,
         /// What it would hold.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow_array::ArrayRef;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use fs_err as fs;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::ParquetStatisticsPolicy;
@@ -53,6 +53,50 @@ pub struct TableSource {
     pub created: Option<String>,
     /// The features that are read.
     pub features: Vec<FeatureColumn>,
+}
+
+/// A column that is looked for.
+struct Column<'a> {
+    /// What it is called in what is read.
+    name: &'a str,
+    /// What it is called where it comes from.
+    column: &'a str,
+    role: Role,
+    /// What it is for, in messages.
+    what: String,
+}
+
+impl TableSource {
+    /// Checks that rows with these columns can be read as this table; `rows` says in messages what they are.
+    ///
+    /// # Errors
+    /// [`TableError::MissingColumn`] and [`TableError::ColumnType`].
+    pub fn check_columns(&self, rows: &str, schema: &Schema) -> Result<(), TableError> {
+        let rows = || rows.to_owned();
+        self.columns().iter().try_for_each(|column| match schema.column_with_name(column.column) {
+            Some((_, field)) => column.check(rows, field),
+            None => Err(column.missing(rows(), schema.fields())),
+        })
+    }
+
+    fn columns(&self) -> Vec<Column<'_>> {
+        let keys = self.keys.iter().map(|key| Column {
+            name: &key.name,
+            column: &key.column,
+            role: Role::Key,
+            what: format!("the key '{}'", key.name),
+        });
+        let time = |name, column, what: &str| Column { name, column, role: Role::Time, what: what.to_owned() };
+        let event_time = time("event_time", &self.event_time, "the event time");
+        let created = self.created.as_deref().map(|column| time("created", column, "the created time"));
+        let features = self.features.iter().map(|feature| Column {
+            name: &feature.name,
+            column: &feature.column,
+            role: Role::Feature(feature.feature_type),
+            what: format!("the {} '{}'", feature.feature_type, feature.name),
+        });
+        keys.chain([event_time]).chain(created).chain(features).collect()
+    }
 }
 
 /// An opened table. Its rows are numbered over all files in order of their paths. Holds the footers of the files, no rows; a table that
@@ -113,27 +157,10 @@ impl Table {
         if !(1..=2).contains(&source.keys.len()) {
             return Err(TableError::KeyColumns { found: source.keys.len() });
         }
-        let mut columns: Vec<(&str, &str, Role, String)> = Vec::new();
-        for key in &source.keys {
-            columns.push((&key.name, &key.column, Role::Key, format!("the key '{}'", key.name)));
-        }
-        columns.push(("event_time", &source.event_time, Role::Time, "the event time".to_owned()));
-        if let Some(created) = &source.created {
-            columns.push(("created", created, Role::Time, "the created time".to_owned()));
-        }
-        for feature in &source.features {
-            let role = Role::Feature(feature.feature_type);
-            columns.push((
-                &feature.name,
-                &feature.column,
-                role,
-                format!("the {} '{}'", feature.feature_type, feature.name),
-            ));
-        }
-
+        let columns = source.columns();
         let mut table = Self {
             schema: Arc::new(schema(&columns, source.keys.len())),
-            roles: columns.iter().map(|(_, _, role, _)| *role).collect(),
+            roles: columns.iter().map(|column| column.role).collect(),
             keys: source.keys.len(),
             has_created: source.created.is_some(),
             files: Vec::new(),
@@ -142,10 +169,7 @@ impl Table {
         };
         for path in expand(&source.path)? {
             let (footer, stamp) = read_footer(&path)?;
-            let places = columns
-                .iter()
-                .map(|(_, column, role, what)| place(&path, &footer, column, *role, what))
-                .collect::<Result<_, _>>()?;
+            let places = columns.iter().map(|column| column.place(&path, &footer)).collect::<Result<_, _>>()?;
             table.add(TableFile { path, stamp, footer, places });
         }
         Ok(table)
@@ -205,10 +229,8 @@ impl Table {
     }
 }
 
-fn schema(columns: &[(&str, &str, Role, String)], keys: usize) -> Schema {
-    let field = |(index, (name, _, role, _)): (usize, &(&str, &str, Role, String))| {
-        Field::new(*name, role.arrow_type(), index > keys)
-    };
+fn schema(columns: &[Column<'_>], keys: usize) -> Schema {
+    let field = |(index, column): (usize, &Column<'_>)| Field::new(column.name, column.role.arrow_type(), index > keys);
     Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>())
 }
 
@@ -229,33 +251,41 @@ pub(super) fn stamp(file: &fs::File) -> std::io::Result<Stamp> {
     Ok(Stamp { bytes: metadata.len(), modified: metadata.modified().ok() })
 }
 
-/// Finds a column in a file or in the names of its folders, and checks its type.
-fn place(path: &Path, footer: &ArrowReaderMetadata, column: &str, role: Role, what: &str) -> Result<Place, TableError> {
-    let mistyped = |found: String, remedy: String| TableError::ColumnType {
-        path: path.to_owned(),
-        column: column.to_owned(),
-        what: what.to_owned(),
-        found,
-        remedy,
-    };
-    let fields = footer.schema().fields();
-    if let Some((root, field)) = fields.iter().enumerate().find(|(_, field)| field.name() == column) {
-        return match role.remedy(field.data_type()) {
-            None => Ok(Place::Root(root)),
-            Some(remedy) => Err(mistyped(described(field.data_type()), remedy)),
-        };
+impl Column<'_> {
+    /// Finds it in a file or in the names of its folders, and checks its type.
+    fn place(&self, path: &Path, footer: &ArrowReaderMetadata) -> Result<Place, TableError> {
+        let fields = footer.schema().fields();
+        let file = || path.display().to_string();
+        if let Some((root, field)) = fields.iter().enumerate().find(|(_, field)| field.name() == self.column) {
+            return self.check(file, field).map(|()| Place::Root(root));
+        }
+        match partition_value(path, self.column) {
+            Some(value) => match self.role.of_text(value.as_deref()) {
+                Ok(value) => Ok(Place::Folder(value)),
+                Err(remedy) => Err(self.mistyped(file(), format!("'{}'", value.unwrap_or_default()), remedy)),
+            },
+            None => Err(self.missing(file(), fields)),
+        }
     }
-    match partition_value(path, column) {
-        Some(value) => match role.of_text(value.as_deref()) {
-            Ok(value) => Ok(Place::Folder(value)),
-            Err(remedy) => Err(mistyped(format!("'{}'", value.unwrap_or_default()), remedy)),
-        },
-        None => Err(TableError::MissingColumn {
-            path: path.to_owned(),
-            column: column.to_owned(),
-            what: what.to_owned(),
-            hint: did_you_mean(column, fields.iter().map(|field| field.name().as_str())),
-        }),
+
+    fn check(&self, rows: impl FnOnce() -> String, field: &Field) -> Result<(), TableError> {
+        match self.role.remedy(field.data_type()) {
+            None => Ok(()),
+            Some(remedy) => Err(self.mistyped(rows(), described(field.data_type()), remedy)),
+        }
+    }
+
+    fn mistyped(&self, rows: String, found: String, remedy: String) -> TableError {
+        TableError::ColumnType { rows, column: self.column.to_owned(), what: self.what.clone(), found, remedy }
+    }
+
+    fn missing(&self, rows: String, fields: &Fields) -> TableError {
+        TableError::MissingColumn {
+            rows,
+            column: self.column.to_owned(),
+            what: self.what.clone(),
+            hint: did_you_mean(self.column, fields.iter().map(|field| field.name().as_str())),
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl EntityRows {
                 *field = Arc::new(field.as_ref().clone().with_data_type(utc()));
             } else if let Some(remedy) = role.remedy(field.data_type()) {
                 return Err(TableError::ColumnType {
-                    path: path.to_owned(),
+                    rows: path.display().to_string(),
                     column: field.name().clone(),
                     what: if role == Role::Time { "the time" } else { "the entity" }.to_owned(),
                     found: field.data_type().to_string(),
@@ -232,7 +232,7 @@ pub(crate) fn texts_of(
     };
     if let Some(remedy) = Role::Key.remedy(field.data_type()) {
         return Err(TableError::ColumnType {
-            path: path.to_owned(),
+            rows: path.display().to_string(),
             column: column.to_owned(),
             what: "the ids".to_owned(),
             found: field.data_type().to_string(),

@@ -10,6 +10,7 @@ use fs_err as fs;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use tempfile::NamedTempFile;
 
 use super::TableError;
@@ -47,12 +48,7 @@ impl FeatureWriter {
         let failed = |e: &dyn ToString| TableError::write(path, e.to_string());
         let format = match extension.to_ascii_lowercase().as_str() {
             "parquet" => {
-                let properties = WriterProperties::builder()
-                    .set_created_by(concat!("tastemaker ", env!("CARGO_PKG_VERSION")).to_owned())
-                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
-                    .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-                    .build();
-                let writer = ArrowWriter::try_new(temporary(path)?, schema.clone(), Some(properties));
+                let writer = ArrowWriter::try_new(temporary(path)?, schema.clone(), Some(properties(&schema)));
                 Format::Parquet(Box::new(writer.map_err(|e| failed(&e))?))
             }
             "arrow" => {
@@ -102,6 +98,19 @@ impl FeatureWriter {
         fs::File::open(folder_of(&path)).and_then(|folder| folder.sync_all()).map_err(|e| failed(&e))?;
         Ok(rows)
     }
+}
+
+/// Numbers have no dictionary: hardly any repeats, and looking each up takes longer than all else.
+fn properties(schema: &SchemaRef) -> WriterProperties {
+    let numbers = schema.fields().iter().filter(|field| field.data_type().is_floating());
+    numbers
+        .fold(WriterProperties::builder(), |properties, field| {
+            properties.set_column_dictionary_enabled(ColumnPath::from(vec![field.name().clone()]), false)
+        })
+        .set_created_by(concat!("tastemaker ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .build()
 }
 
 /// A hidden file in the folder of `path`, so that it can be renamed there.

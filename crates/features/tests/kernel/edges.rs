@@ -82,8 +82,30 @@ fn the_time_since_the_last_event_is_in_seconds() {
     one.apply(500, InputValue::None);
     assert_eq!(one.number(70), 60.0);
     assert_eq!(one.number(501), 1.0);
-    assert_eq!(one.kernel.event_time(&one.state, 0), Some(at(500)));
-    assert_eq!(one.kernel.event_time(&one.state, 1), None);
+    assert_eq!(one.kernel.event_time(&one.state, 0, at(501)), Some(at(500)));
+    assert_eq!(one.kernel.event_time(&one.state, 1, at(501)), None);
+}
+
+#[test]
+fn an_event_of_a_clock_that_runs_ahead_waits_for_its_time() {
+    let mut one = One::new(Operation::Count, None);
+    let input = Input::default();
+    one.apply(10, InputValue::None);
+    assert_eq!(one.kernel.apply_ahead(&mut one.state, at(86_400), at(20), &[input]), 0);
+    let unknown = Input { feature: 9, ..input };
+    assert_eq!(one.kernel.apply_ahead(&mut one.state, at(86_400), at(20), &[unknown]), 1);
+    let time = |one: &One, now| one.kernel.event_time(&one.state, 0, at(now));
+    assert_eq!((one.number(20), time(&one, 20)), (1.0, Some(at(10))));
+    assert_eq!((one.number(86_400), time(&one, 86_400)), (2.0, Some(at(86_400))));
+    // It is waiting still.
+    one.apply(30, InputValue::None);
+    assert_eq!((one.number(86_399), time(&one, 86_399)), (2.0, Some(at(30))));
+    // Whoever sends very many of them is counted early, and takes no more memory.
+    for n in 0..1_000 {
+        one.kernel.apply_ahead(&mut one.state, at(86_401 + n), at(40), &[input]);
+    }
+    assert_eq!((one.number(50), one.number(100_000)), (2.0 + 937.0, 1_003.0));
+    assert!(one.kernel.encode(&one.state).len() < 1_000);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use super::{definition, seconds};
 
 const SECOND: i64 = 1_000_000;
 const GAP: i64 = 30;
+/// Later than all events.
+const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
 
 /// Every operation but sessions, with and without windows (hops of 1 s, 3.125 s and 10 s), grouped and not.
 fn windowed() -> Vec<Definition> {
@@ -75,16 +77,28 @@ fn event(seconds: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = Event>
 }
 
 fn apply(kernel: &Kernel, state: &mut EntityState, events: &[Event]) {
-    for event in events {
-        let value = match event.value {
-            Value::None => InputValue::None,
-            Value::Number(number) => InputValue::Number(number),
-            Value::Text(text) => InputValue::Text(text),
-        };
-        let input = |feature| Input { feature, value, group: event.group, role: event.role };
-        let inputs: Vec<_> = (0..kernel.len() as u16).map(input).collect();
-        kernel.apply(state, Timestamp::from_micros(event.at), &inputs);
-    }
+    events.iter().for_each(|event| apply_at(kernel, state, event, None));
+}
+
+/// Applies an event that was received before its time, if that is given.
+fn apply_at(kernel: &Kernel, state: &mut EntityState, event: &Event, received: Option<i64>) {
+    let value = match event.value {
+        Value::None => InputValue::None,
+        Value::Number(number) => InputValue::Number(number),
+        Value::Text(text) => InputValue::Text(text),
+    };
+    let input = |feature| Input { feature, value, group: event.group, role: event.role };
+    let inputs: Vec<_> = (0..kernel.len() as u16).map(input).collect();
+    let at = Timestamp::from_micros(event.at);
+    match received {
+        Some(received) => kernel.apply_ahead(state, at, Timestamp::from_micros(received), &inputs),
+        None => kernel.apply(state, at, &inputs),
+    };
+}
+
+/// Whether values of equal times do not compete. Here two states are merged, so that their order is not that of the reference.
+fn same_in_any_order(operation: &Operation) -> bool {
+    !matches!(operation, Operation::Last | Operation::LastK { .. } | Operation::SessionItems { .. })
 }
 
 /// Equal but for rounding.
@@ -114,8 +128,8 @@ fn check(definitions: Vec<Definition>, events: &[Event], split: usize, nows: &[i
     let mut values = vec![Some(FeatureValue::Bool(true)); 3];
     for (feature, definition) in definitions.iter().enumerate() {
         let expected = reference::event_time(definition, events).map(Timestamp::from_micros);
-        prop_assert_eq!(kernel.event_time(&whole, feature), expected);
-        prop_assert_eq!(kernel.event_time(&merged, feature), expected);
+        prop_assert_eq!(kernel.event_time(&whole, feature, NEVER), expected);
+        prop_assert_eq!(kernel.event_time(&merged, feature, NEVER), expected);
     }
     for &now in nows {
         kernel.read_all(&whole, Timestamp::from_micros(now), &mut values);
@@ -147,6 +161,36 @@ proptest! {
         nows in proptest::collection::vec(-300 * SECOND..900 * SECOND, 4),
     ) {
         check(windowed(), &events, split, &nows)?;
+    }
+
+    #[test]
+    fn events_of_clocks_that_run_ahead_count_from_their_own_time_on(
+        events in proptest::collection::vec((event(0..=4 * GAP), 0..100i64, any::<bool>()), 0..60),
+        later in proptest::collection::vec(0..300 * SECOND, 2),
+    ) {
+        let definitions: Vec<Definition> = windowed().into_iter().chain(sessions()).collect();
+        let kernel = Kernel::new(definitions.clone()).unwrap();
+        let (mut state, mut clock, mut second) = (EntityState::default(), 0, EntityState::default());
+        for (number, (event, ahead, is_ahead)) in events.iter().enumerate() {
+            // The present goes on; an event says it is later than that, or not.
+            clock = clock.max(if *is_ahead { event.at - ahead * SECOND } else { event.at });
+            let into = if number % 3 == 0 { &mut second } else { &mut state };
+            apply_at(&kernel, into, event, (event.at > clock).then_some(clock));
+        }
+        kernel.merge(&mut state, &second);
+        let state = kernel.decode(&kernel.encode(&state)).unwrap();
+        for now in later.into_iter().map(|later| clock + later) {
+            let known: Vec<Event> = events.iter().map(|(event, ..)| event.clone()).filter(|event| event.at <= now).collect();
+            for (feature, definition) in definitions.iter().enumerate() {
+                let at = Timestamp::from_micros(now);
+                let expected = reference::event_time(definition, &known).map(Timestamp::from_micros);
+                prop_assert_eq!(kernel.event_time(&state, feature, at), expected);
+                if same_in_any_order(&definition.operation) {
+                    let (read, expected) = (kernel.read(&state, feature, at), reference::read(definition, &known, now));
+                    prop_assert!(close(&read, &expected), "{definition:?} {read:?} ≠ {expected:?}");
+                }
+            }
+        }
     }
 
     #[test]

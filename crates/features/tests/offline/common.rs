@@ -145,6 +145,7 @@ pub(crate) fn event(number: usize, kind: &str, user: &str, item: &str, at: Times
         timestamp: at,
         value: None,
         session_id: None,
+        received: None,
         request_id: None,
         properties: Attributes::new(),
     })

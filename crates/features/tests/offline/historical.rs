@@ -12,7 +12,7 @@ use tastemaker_types::{FeatureValue, Record, Timestamp, UpsertMode, Value, Windo
 use crate::common::{PROJECT, Project, at, event, upsert, worth, write_log, write_parquet};
 use crate::reference::{Reference, Worth};
 
-const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 9] = [
     "clicks_30m",
     "spent",
     "by_category",
@@ -35,7 +35,7 @@ fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(texts))
 }
 
-fn write_rows(path: &std::path::Path, rows: &[(&str, &str, Timestamp)]) {
+pub(crate) fn write_rows(path: &std::path::Path, rows: &[(&str, &str, Timestamp)]) {
     let at: Vec<Timestamp> = rows.iter().map(|row| row.2).collect();
     write_parquet(
         path,
@@ -48,7 +48,7 @@ fn write_rows(path: &std::path::Path, rows: &[(&str, &str, Timestamp)]) {
 }
 
 /// The value in a column of a row, as features have them.
-fn value(array: &ArrayRef, row: usize) -> Option<FeatureValue> {
+pub(crate) fn value(array: &ArrayRef, row: usize) -> Option<FeatureValue> {
     if array.is_null(row) {
         return None;
     }
@@ -248,6 +248,47 @@ fn edges_of_windows_ttls_and_equal_times_by_hand() {
     };
     assert_eq!(statuses("value")[3..7], ["NOT_FOUND", "PRESENT", "PRESENT", "OUTSIDE_MAX_AGE"]);
     assert_eq!((statuses("spent")[1].as_str(), statuses("spent")[8].as_str()), ("NOT_FOUND", "OUTSIDE_MAX_AGE"));
+}
+
+#[test]
+fn of_a_deleted_user_nothing_before_is_known_at_any_time_and_of_a_deleted_item_its_events_stay() {
+    let project = Project::new(PROJECT);
+    let dir = tempfile::tempdir().unwrap();
+    let country = [("country", Value::Text("ch".to_owned()))];
+    write_log(
+        &dir.path().join("log"),
+        vec![
+            Record::ItemUpsert(upsert("tea", &[("price", Value::Number(4.0))], UpsertMode::Replace, at(0))),
+            Record::UserUpsert(upsert("ann", &country, UpsertMode::Replace, at(0))),
+            event(0, "click", "ann", "tea", at(1)),
+            event(1, "click", "bob", "tea", at(2)),
+            event(2, "purchase", "bob", "tea", at(3)),
+            worth("ann", at(1), None, 7.0),
+            Record::UserDelete { id: "ann".to_owned(), timestamp: at(10) },
+            // After the deletion a user begins anew, whatever the time of the event.
+            event(3, "click", "ann", "tea", at(5)),
+            Record::ItemDelete { id: "tea".to_owned(), timestamp: at(20) },
+        ],
+    );
+    let rows = [("ann", "tea", at(4)), ("ann", "tea", at(6)), ("bob", "tea", at(6)), ("bob", "tea", at(20))];
+    let path = dir.path().join("rows.parquet");
+    write_rows(&path, &rows);
+    let told = project.historical(&NAMES, &project.config.feature_views, &dir.path().join("log"), &path, false);
+    let told = values(&told.unwrap());
+    let number = |row: usize, name: &str| match told[row][name] {
+        Some(FeatureValue::Number(number)) => Some(number),
+        _ => None,
+    };
+    assert_eq!((number(0, "clicks_30m"), number(0, "clicks"), number(0, "value")), (None, None, None), "forgotten");
+    assert_eq!(told[0]["at_home"], None, "their attributes, too");
+    assert_eq!((number(1, "clicks_30m"), number(1, "clicks"), number(1, "value")), (Some(1.0), Some(1.0), None));
+    assert_eq!(number(0, "purchases_per_click"), Some(0.5), "what a user did to items stays");
+    assert_eq!((number(2, "purchases_per_click"), number(2, "dear")), (Some(1.0 / 3.0), Some(2.0)));
+    assert_eq!(
+        (number(3, "purchases_per_click"), number(3, "dear")),
+        (Some(1.0 / 3.0), None),
+        "a deleted item has no price"
+    );
 }
 
 #[test]

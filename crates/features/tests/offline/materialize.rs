@@ -31,10 +31,11 @@ fn only_what_would_change_a_read_is_written() {
             worth("bob", at(10), None, 1.0),
             worth("cat", at(10), None, 1.0),
             Record::UserDelete { id: "cat".to_owned(), timestamp: at(11) },
+            worth("eve", at(200), Some(at(11)), 1.0),
         ],
     );
     let log = LogReader::open(dir.path()).unwrap();
-    let mut known = Materialized::read(&log, |_| ControlFlow::Continue(())).unwrap();
+    let mut known = Materialized::read(&log, at(100), |_| ControlFlow::Continue(())).unwrap();
     let cases = [
         (worth("ann", at(10), Some(at(20)), 1.0), false, "the same again"),
         (worth("ann", at(10), Some(at(19)), 2.0), false, "created before"),
@@ -43,11 +44,29 @@ fn only_what_would_change_a_read_is_written() {
         (worth("ann", at(10), Some(at(20)), 2.0), false, "and again"),
         (worth("bob", at(10), Some(at(10)), 1.0), false, "created at its time, which is what none means"),
         (worth("bob", at(11), None, 1.0), true, "newer, with the same value"),
-        (worth("cat", at(10), None, 1.0), true, "forgotten in between"),
+        (worth("cat", at(10), None, 1.0), false, "forgotten since"),
+        (worth("cat", at(10), Some(at(11)), 1.0), false, "created when they were forgotten"),
+        (worth("cat", at(10), Some(at(12)), 1.0), true, "created since they were forgotten"),
         (worth("dan", at(1), None, 1.0), true, "new"),
+        (worth("eve", at(50), None, 1.0), true, "what the log has is of the future"),
     ];
     for (record, changes, what) in cases {
         assert_eq!(known.changes(&row(record)), changes, "{what}");
+    }
+}
+
+#[test]
+fn where_times_are_moments_of_runs_only_other_values_are_written() {
+    let mut known = Materialized::default();
+    let cases = [
+        (worth("ann", at(10), None, 1.0), true, "new"),
+        (worth("ann", at(11), None, 1.0), false, "the same, later"),
+        (worth("ann", at(12), None, 2.0), true, "another value"),
+        (worth("ann", at(13), None, 1.0), true, "and the first again"),
+        (worth("ann", at(12), None, 3.0), false, "of an earlier moment"),
+    ];
+    for (record, changes, what) in cases {
+        assert_eq!(known.changes_values(&row(record)), changes, "{what}");
     }
 }
 

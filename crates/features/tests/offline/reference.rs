@@ -203,8 +203,12 @@ impl<'a> Reference<'a> {
 
     fn worth(&self, user: &str, now: Timestamp) -> Option<f64> {
         let mut rows: Vec<Worth> = Vec::new();
+        let mut deleted = Timestamp::from_micros(i64::MIN);
         for record in self.log {
             match record {
+                Record::FeatureRow(row)
+                    if row.user_id.as_deref() == Some(user)
+                        && row.created.unwrap_or(row.event_timestamp) <= deleted => {}
                 Record::FeatureRow(row) if row.user_id.as_deref() == Some(user) => rows.push(Worth {
                     user: user.to_owned(),
                     event: row.event_timestamp,
@@ -214,7 +218,10 @@ impl<'a> Reference<'a> {
                         _ => None,
                     }),
                 }),
-                Record::UserDelete { id, .. } if id == user => rows.clear(),
+                Record::UserDelete { id, timestamp } if id == user => {
+                    rows.clear();
+                    deleted = *timestamp;
+                }
                 _ => {}
             }
         }

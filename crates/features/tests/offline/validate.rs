@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Float64Type;
+use arrow_array::types::{Float32Type, Float64Type};
 use tastemaker_config::Entity;
 use tastemaker_features::offline::{OfflineError, ServedRows, Validation, ValidationOptions};
 use tastemaker_features::set::{FeatureId, SharedFeatures};
@@ -97,10 +97,10 @@ impl Shop {
 }
 
 /// Marsaglia's xorshift.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -117,7 +117,7 @@ fn item(random: &mut Random) -> String {
 }
 
 /// Anything that a log may hold: events out of order, late and twice, changes of items and users, pushed rows, deletions.
-fn record(random: &mut Random, number: usize) -> Record {
+pub(crate) fn record(random: &mut Random, number: usize) -> Record {
     let late = if random.below(4) == 0 { random.below(600) as i64 } else { random.below(3) as i64 };
     let when = at(number as i64 / 100 - late);
     let mode = if random.below(2) == 0 { UpsertMode::Replace } else { UpsertMode::Merge };
@@ -160,6 +160,9 @@ fn a_hundred_thousand_values_that_were_served_while_the_state_changed_are_what_t
     let applied = Arc::clone(&shop);
     let log = EventLog::open(dir.path(), options, Box::new(move |records| applied.state.apply(records))).unwrap();
     let (ended, answers) = (AtomicBool::new(false), AtomicU64::new(0));
+    // An answer finds rows first and reads features of them later: an item that became known in between would be none to it.
+    let items = (0..40).map(|n| Record::ItemUpsert(upsert(&format!("item {n}"), &[], UpsertMode::Merge, at(0))));
+    log.append(items.collect()).unwrap();
     std::thread::scope(|scope| {
         for reader in 0..3u64 {
             let (shop, log, ended, answers) = (&shop, &log, &ended, &answers);
@@ -270,6 +273,31 @@ fn one_wrong_bit_is_told_with_its_answer() {
     assert_eq!(first.replayed, Some(FeatureValue::Number(4.0)));
     let others: u64 = validation.features.values().map(|feature| feature.mismatches).sum();
     assert_eq!(others, 1);
+}
+
+#[test]
+fn embeddings_of_served_rows_are_those_that_were_logged() {
+    let project = Project::new(PROJECT);
+    let dir = tempfile::tempdir().unwrap();
+    let vector = FeatureValue::Vector(vec![0.5, -1.0]);
+    log_of_answers(&project, dir.path(), |features| {
+        features.values.push(("user.user_embedding".to_owned(), vec![Some(vector.clone()), None]));
+    });
+    let embedding = project.set.by_reference("user_embedding").unwrap();
+    let rows = ServedRows::new(&project.set, &[embedding], true, None);
+    let (mut vectors, mut statuses) = (Vec::new(), Vec::new());
+    let write = |batch: &arrow_array::RecordBatch| {
+        let column = batch.column_by_name("user_embedding").unwrap().as_list::<i32>();
+        vectors.extend(column.iter().map(|list| list.map(|l| l.as_primitive::<Float32Type>().values().to_vec())));
+        let column = batch.column_by_name("user_embedding__status").unwrap().as_string::<i32>();
+        statuses.extend(column.iter().map(|status| status.unwrap().to_owned()));
+        Ok::<_, OfflineError>(())
+    };
+    let log = LogReader::open(dir.path()).unwrap();
+    let report = rows.write(&log, write, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(vectors, [None, None, Some(vec![0.5, -1.0]), None], "it was logged with the second answer alone");
+    assert_eq!(statuses, ["NOT_FOUND", "NOT_FOUND", "PRESENT", "NOT_FOUND"]);
+    assert_eq!(report.not_logged.into_iter().collect::<Vec<_>>(), [("user.user_embedding".to_owned(), 2)]);
 }
 
 #[test]

@@ -52,6 +52,8 @@ struct Event {
     request_id: Option<String>,
     #[prost(message, repeated, tag = "9")]
     properties: Vec<Attribute>,
+    #[prost(sfixed64, optional, tag = "10")]
+    received: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -234,6 +236,7 @@ impl From<&types::Event> for Event {
             user_id: event.user_id.clone(),
             item_id: event.item_id.clone(),
             timestamp: event.timestamp.as_micros(),
+            received: event.received.map(Timestamp::as_micros),
             value: event.value,
             session_id: event.session_id.clone(),
             request_id: event.request_id.clone(),
@@ -250,6 +253,7 @@ impl From<Event> for types::Event {
             user_id: event.user_id,
             item_id: event.item_id,
             timestamp: Timestamp::from_micros(event.timestamp),
+            received: event.received.map(Timestamp::from_micros),
             value: event.value,
             session_id: event.session_id,
             request_id: event.request_id,
@@ -385,6 +389,7 @@ mod tests {
                     user_id,
                     item_id,
                     timestamp,
+                    received: value.map(|_| timestamp),
                     value,
                     request_id: session_id.clone().map(|id| id + "r"),
                     session_id,
@@ -465,7 +470,10 @@ mod tests {
         fn records_come_back_as_they_were(records in prop::collection::vec(record(), 0..5)) {
             let mut bytes = Vec::new();
             for record in &records {
+                let before = bytes.len();
                 encode(record, &mut bytes);
+                let (size, bound) = (bytes.len() - before, record.size_bound());
+                prop_assert!((size..=4 * size + 128).contains(&bound), "{size} bytes, bound {bound}: {record:?}");
             }
             let mut rest = &bytes[..];
             for record in records {

@@ -17,6 +17,7 @@ pub fn event(id: impl std::fmt::Display) -> Record {
         timestamp: Timestamp::from_micros(1_767_323_045_000_000),
         value: None,
         session_id: None,
+        received: None,
         request_id: None,
         properties: Attributes::new(),
     })
@@ -40,6 +41,7 @@ pub fn one_of_each() -> Vec<Record> {
         timestamp: time,
         value: Some(12.25),
         session_id: Some("s1".to_owned()),
+        received: None,
         request_id: Some("r1".to_owned()),
         properties: attributes.clone(),
     };

@@ -53,10 +53,7 @@ fn deadlines_are_for_stages_that_there_are() {
     let bad = config("[recommend.deadlines]\nembeding = \"20ms\"");
     let shop = Shop::empty("");
     let error = Recommender::new(&bad, shop.catalog.clone(), shop.state.clone()).err().unwrap();
-    assert_eq!(
-        error.to_string(),
-        "recommend.deadlines in tastemaker.toml: there is no stage 'embeding'; did you mean 'embedding'?"
-    );
+    assert_eq!(error.to_string(), "recommend.deadlines: there is no stage 'embeding'; did you mean 'embedding'?");
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn unknown_features_are_refused_with_a_suggestion() {
         ("boost = \"1 + user.recent_clik_count\"", "did you mean 'user.recent_click_count'?"),
         ("eligibility = \"item.stok > 0\"", "did you mean 'stock'?"),
         ("eligibility = \"context.devise = 'tv'\"", "did you mean 'context.device'?"),
-        ("features = [\"user.recent_clik_count\"]", "did you mean 'recent_click_count'?"),
+        ("features = [\"user.recent_clik_count\"]", "did you mean 'user.recent_click_count'?"),
     ] {
         let refused = refusal(setting);
         assert!(refused.starts_with("recommend.") && refused.contains(suggestion), "{setting}: {refused}");

@@ -210,6 +210,7 @@ pub(crate) fn click(user: &str, item: usize, at: Timestamp) -> Record {
         timestamp: at,
         value: None,
         session_id: None,
+        received: None,
         request_id: None,
         properties: BTreeMap::new(),
     })

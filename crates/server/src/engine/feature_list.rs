@@ -1,5 +1,6 @@
 //! Which features there are: what was compiled, with what its declaration says for people.
 
+use tastemaker_api::feature_columns::ValueRef;
 use tastemaker_api::{FeatureInfo, FeatureServiceInfo, FeaturesResponse};
 use tastemaker_config::Config;
 use tastemaker_features::set::{Feature, FeatureSet, Source};
@@ -58,6 +59,7 @@ fn info(config: &Config, feature: &Feature) -> FeatureInfo {
         value_type: feature.value_type.name().to_owned(),
         source: source.to_owned(),
         ttl: feature.ttl.map(|ttl| ttl.to_string()),
+        default: feature.default.as_ref().and_then(|value| serde_json::to_value(ValueRef(Some(value))).ok()),
         description,
         owner,
         tags,

@@ -1,18 +1,15 @@
-//! Reading features online: a request is checked whole, then read from state at one moment. Pushing rows of feature views.
-
-use std::collections::HashSet;
+//! Reading features online: a request is checked whole, then read from state at one moment.
 
 use serde::{Serialize, Serializer};
-use tastemaker_api::feast::Columns;
 use tastemaker_api::{CellRef, ColumnRef, OnlineFeatures as Written};
 use tastemaker_config::Entity;
-use tastemaker_features::set::{Feature, FeatureId, SharedFeatures};
+use tastemaker_features::set::{Feature, FeatureId, SharedFeatures, ValueType};
 use tastemaker_features::{Cell, Embeddings, FeatureColumn, Fetched, ReadPlan, Status};
 use tastemaker_monitor::catalogue as metrics;
-use tastemaker_types::{Attributes, Timestamp, validate_id};
+use tastemaker_types::{Attributes, FeatureValue, Timestamp, validate_id};
 
-use super::{Engine, PendingWrite};
-use crate::{EngineError, feature_rows};
+use super::Engine;
+use crate::EngineError;
 
 /// The most rows of one read.
 const MAX_ROWS: usize = 10_000;
@@ -20,6 +17,14 @@ const MAX_ROWS: usize = 10_000;
 const MAX_FEATURES: usize = 1_000;
 /// The most values of one read.
 const MAX_VALUES: usize = 2_000_000;
+/// The most bytes of one answer, about as they are written.
+const MAX_BYTES: usize = 128 << 20;
+/// About as many bytes as a value, its status and its time take, if it is no text, list or map.
+pub(crate) const BYTES_PER_VALUE: usize = 48;
+/// As many bytes as a number of a vector takes, and one of a map without its name.
+const BYTES_PER_NUMBER: usize = 12;
+/// What is read before another look at how large the answer is, and whether anybody waits for it; in values like numbers.
+const STEP: usize = 50_000;
 
 /// Asks for features of users, of items, or of pairs of both.
 #[derive(Debug, Clone, Default)]
@@ -47,9 +52,18 @@ pub(crate) struct FeatureRead {
 }
 
 impl FeatureRead {
-    /// How many values the answer has.
-    pub(crate) fn values(&self) -> usize {
-        self.rows * self.names.len()
+    /// How much work it is, in values like numbers: a vector may be of thousands of them.
+    pub(crate) fn weight(&self) -> usize {
+        self.rows.saturating_mul(self.row_weight())
+    }
+
+    fn row_weight(&self) -> usize {
+        let weight = |id: &FeatureId| match self.plan.set().feature(*id).map(|feature| feature.value_type) {
+            Some(ValueType::Vector) => 200,
+            Some(ValueType::Text | ValueType::Texts | ValueType::Map) => 20,
+            _ => 1,
+        };
+        self.plan.wanted().iter().map(weight).sum()
     }
 }
 
@@ -100,7 +114,7 @@ impl Serialize for OnlineFeatures {
     }
 }
 
-fn wrong(field: impl Into<String>, message: impl Into<String>) -> EngineError {
+pub(super) fn wrong(field: impl Into<String>, message: impl Into<String>) -> EngineError {
     EngineError::FeatureRequest { field: field.into(), message: message.into() }
 }
 
@@ -111,7 +125,7 @@ impl Engine {
     /// [`EngineError::FeatureRequest`] names what is wrong with the request: an unknown feature, a feature of an entity
     /// whose ids are not given, too much at once.
     pub fn online_features(&self, request: FeaturesRequest) -> Result<OnlineFeatures, EngineError> {
-        self.read_features(self.plan_features(request)?)
+        self.read_features(self.plan_features(request)?, &|| false)
     }
 
     /// Checks a request.
@@ -173,41 +187,81 @@ impl Engine {
         if ids.is_empty() {
             return Err(wrong("features", "give the names of features, or a feature_service"));
         }
-        let mut seen = HashSet::with_capacity(ids.len());
-        if let Some((name, _)) = names.iter().zip(&ids).find(|(_, id)| !seen.insert(**id)) {
+        let mut seen = vec![false; set.features().len()];
+        let mut again = |id: FeatureId| seen.get_mut(id.0).is_some_and(|seen| std::mem::replace(seen, true));
+        if let Some((name, _)) = names.iter().zip(&ids).find(|(_, id)| again(**id)) {
             return Err(wrong("features", format!("'{name}' is asked for twice; remove one")));
         }
         Ok((names, ids))
     }
 
-    /// Reads what was asked for.
-    pub(crate) fn read_features(&self, read: FeatureRead) -> Result<OnlineFeatures, EngineError> {
+    /// Reads what was asked for, unless it is `abandoned`.
+    pub(crate) fn read_features(
+        &self,
+        read: FeatureRead,
+        abandoned: &dyn Fn() -> bool,
+    ) -> Result<OnlineFeatures, EngineError> {
+        let step = (STEP / read.row_weight().max(1)).max(1);
         let FeatureRead { request: FeaturesRequest { users, items, context, now, .. }, names, plan, rows } = read;
         let now = now.unwrap_or_else(Timestamp::now);
         let generation = self.recommender.generation();
         let embeddings = generation.as_deref().map(|generation| generation as &dyn Embeddings);
         let catalog = self.catalog.snapshot();
         let places: Vec<Option<u32>> = items.iter().map(|id| catalog.row(id)).collect();
-        let mut fetched: Vec<(Entity, Fetched)> = Vec::new();
-        if plan.needs(Entity::User) {
-            let ids = users.iter().map(String::as_str);
-            fetched.push((Entity::User, self.state.fetch_users(&plan, ids, now, embeddings)));
-        }
-        if plan.needs(Entity::Item) {
-            fetched.push((Entity::Item, self.state.fetch_items(&plan, &places, now, embeddings).fetched));
-        }
-        if plan.needs(Entity::Pair) {
-            let one_for_all = |len: usize, row: usize| if len == 1 { 0 } else { row };
-            let pair = |row: usize| {
-                let user = users.get(one_for_all(users.len(), row)).map_or("", String::as_str);
-                (user, places.get(one_for_all(places.len(), row)).copied().flatten())
+        let fetch_users =
+            |users: &[String]| self.state.fetch_users(&plan, users.iter().map(String::as_str), now, embeddings);
+        let fetch_items = |places: &[Option<u32>]| self.state.fetch_items(&plan, places, now, embeddings).fetched;
+        // One that goes with all of the other is read once, so that it is the same in all rows.
+        let (one_user, one_item) = (users.len() == 1 && rows > 1, places.len() == 1 && rows > 1);
+        let the_user = (one_user && plan.needs(Entity::User)).then(|| fetch_users(&users));
+        let the_item = (one_item && plan.needs(Entity::Item)).then(|| fetch_items(&places));
+        let mut columns: Vec<FeatureColumn> = Vec::new();
+        let mut bytes = 0;
+        for start in (0..rows).step_by(step) {
+            let end = (start + step).min(rows);
+            if abandoned() {
+                return Err(wrong("entities", "nobody waits for the answer any more"));
+            }
+            let of_users = match &the_user {
+                None if plan.needs(Entity::User) => users.get(start..end).map(fetch_users),
+                _ => None,
             };
-            fetched.push((Entity::Pair, self.state.fetch_pairs(&plan, (0..rows).map(pair), now)));
+            let of_items = match &the_item {
+                None if plan.needs(Entity::Item) => places.get(start..end).map(fetch_items),
+                _ => None,
+            };
+            let of_pairs = plan.needs(Entity::Pair).then(|| {
+                let pair = |row: usize| {
+                    let user = users.get(if one_user { 0 } else { row }).map_or("", String::as_str);
+                    (user, places.get(if one_item { 0 } else { row }).copied().flatten())
+                };
+                self.state.fetch_pairs(&plan, (start..end).map(pair), now)
+            });
+            let fetched = [
+                (Entity::User, of_users.as_ref().or(the_user.as_ref())),
+                (Entity::Item, of_items.as_ref().or(the_item.as_ref())),
+                (Entity::Pair, of_pairs.as_ref()),
+            ];
+            let fetched: Vec<(Entity, &Fetched)> =
+                fetched.into_iter().filter_map(|(entity, fetched)| Some((entity, fetched?))).collect();
+            let part = plan
+                .assemble(end - start, now, &context, &fetched)
+                .map_err(|error| EngineError::setup("evaluate a feature's expression", &error))?;
+            bytes += part.iter().flat_map(|column| &column.cells).map(written_bytes).sum::<usize>();
+            if bytes > MAX_BYTES {
+                let fits = (end as u128 * MAX_BYTES as u128 / bytes as u128).max(1);
+                let message = format!(
+                    "{rows} rows of these features are more than {} MiB; ask for at most {fits} rows at a time, or for fewer features",
+                    MAX_BYTES >> 20
+                );
+                return Err(wrong("entities", message));
+            }
+            if columns.is_empty() {
+                columns = part;
+            } else {
+                columns.iter_mut().zip(part).for_each(|(column, part)| column.cells.extend(part.cells));
+            }
         }
-        let fetched: Vec<(Entity, &Fetched)> = fetched.iter().map(|(entity, fetched)| (*entity, fetched)).collect();
-        let columns = plan
-            .assemble(rows, now, &context, &fetched)
-            .map_err(|error| EngineError::setup("evaluate a feature's expression", &error))?;
         let features = OnlineFeatures { rows, names, columns, set: self.state.features().clone() };
         self.count_reads(&features);
         Ok(features)
@@ -234,38 +288,18 @@ impl Engine {
             }
         }
     }
+}
 
-    /// Writes rows of a batch feature view, given as columns: all, or none if any is wrong. Says how many, once they are on
-    /// disk and can be read. A column of a join key (`user_id`, `item_id`) is needed; without `event_timestamp` rows hold
-    /// since now.
-    ///
-    /// # Errors
-    /// [`EngineError::FeatureRequest`] if there is no such view; [`EngineError::FeatureRows`] names each wrong value.
-    pub async fn push_features(&self, view: &str, columns: &Columns) -> Result<usize, EngineError> {
-        let (rows, pending) = self.begin_push(view, columns)?;
-        pending.wait(&self.monitor).await?;
-        Ok(rows)
-    }
-
-    /// Checks and queues rows.
-    pub(crate) fn begin_push(&self, view: &str, columns: &Columns) -> Result<(usize, PendingWrite), EngineError> {
-        let set = self.state.features();
-        let number = set.view(view).map_err(|message| wrong("view", message))?;
-        let (Some(known), Some(declared)) =
-            (set.views().get(number), self.config.feature_views.iter().find(|known| known.name == view))
-        else {
-            return Err(wrong("view", format!("there is no feature view '{view}'")));
-        };
-        let most = self.config.server.batch_limit;
-        let records = feature_rows::judge(known, declared, columns, most, Timestamp::now()).map_err(|refused| {
-            self.monitor.count(&metrics::INGESTED, ["feature_row", "refused"], refused.rows as u64);
-            EngineError::FeatureRows(refused)
-        })?;
-        let rows = records.len();
-        let pending = self.begin_write(records)?;
-        self.monitor.count(&metrics::INGESTED, ["feature_row", "accepted"], rows as u64);
-        Ok((rows, pending))
-    }
+/// About how many bytes a cell takes in the answer.
+fn written_bytes(cell: &Cell) -> usize {
+    let value = match &cell.value {
+        Some(FeatureValue::Text(text)) => text.len(),
+        Some(FeatureValue::Texts(texts)) => texts.iter().map(|text| text.len() + 3).sum(),
+        Some(FeatureValue::Vector(vector)) => vector.len() * BYTES_PER_NUMBER,
+        Some(FeatureValue::Map(map)) => map.iter().map(|(name, _)| name.len() + 2 * BYTES_PER_NUMBER).sum(),
+        _ => 0,
+    };
+    BYTES_PER_VALUE + value
 }
 
 /// How many rows there are, after checking the ids.

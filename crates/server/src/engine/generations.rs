@@ -4,31 +4,48 @@
 use std::sync::Arc;
 
 use tastemaker_api::{GenerationInfo, Model, RefusedGeneration};
-use tastemaker_artifacts::Version;
+use tastemaker_artifacts::{Stamp, Version};
 use tastemaker_monitor::catalogue as metrics;
 use tastemaker_recommend::ServingGeneration;
 
 use super::Engine;
 use crate::EngineError;
 
+/// A champion that was refused.
+pub(super) struct Refusal {
+    /// What health says about it.
+    told: RefusedGeneration,
+    /// What it looked like then.
+    seen: Option<(Version, Stamp)>,
+}
+
 /// The name of the one model that a project has.
 pub(crate) const MODEL: &str = "embeddings";
 
 impl Engine {
     /// Installs the champion if it is not the one that serves; says whether it did. A champion that does not pass its checks
-    /// is refused, once: the present generation keeps serving, and health and metrics say so.
+    /// is refused: the present generation keeps serving, and health and metrics say so. It is checked again once somebody
+    /// has touched its files or promoted it again.
     pub fn reload_if_promoted(&self) -> bool {
         let _switching = self.switching.lock();
         let champion = match self.generations.champion() {
             Ok(Some(version)) => version,
-            Ok(None) => return false,
+            Ok(None) => {
+                *self.refused.lock() = None;
+                return false;
+            }
             Err(error) => {
                 self.refuse(None, &error);
                 return false;
             }
         };
-        let refused_before = self.refused.lock().as_ref().is_some_and(|r| r.version == Some(champion.0));
-        if self.serving() == Some(champion) || refused_before {
+        if self.serving() == Some(champion) {
+            *self.refused.lock() = None;
+            return false;
+        }
+        // Taken before the files are read: what is written meanwhile is looked at next time.
+        let seen = (champion, self.generations.stamp(champion));
+        if self.refused.lock().as_ref().is_some_and(|refused| refused.seen.as_ref() == Some(&seen)) {
             return false;
         }
         match self.load(champion) {
@@ -37,7 +54,7 @@ impl Engine {
                 true
             }
             Err(error) => {
-                self.refuse(Some(champion), &error);
+                self.refuse(Some(seen), &error);
                 self.serving().is_none() && self.fall_back()
             }
         }
@@ -127,7 +144,7 @@ impl Engine {
     }
 
     pub(super) fn refused(&self) -> Option<RefusedGeneration> {
-        self.refused.lock().clone()
+        self.refused.lock().as_ref().map(|refusal| refusal.told.clone())
     }
 
     fn load(&self, version: Version) -> Result<Arc<ServingGeneration>, EngineError> {
@@ -145,14 +162,15 @@ impl Engine {
         tracing::info!(version, "a generation serves");
     }
 
-    fn refuse(&self, version: Option<Version>, error: &dyn std::fmt::Display) {
-        let refused = RefusedGeneration { version: version.map(|v| v.0), reason: error.to_string() };
+    /// Tells of a champion that cannot serve; `None` if the pointer cannot be read.
+    fn refuse(&self, seen: Option<(Version, Stamp)>, error: &dyn std::fmt::Display) {
+        let version = seen.as_ref().map(|(version, _)| version.0);
+        let told = RefusedGeneration { version, reason: error.to_string() };
         let mut known = self.refused.lock();
-        if known.as_ref() == Some(&refused) {
-            return;
+        if known.as_ref().is_none_or(|known| known.told != told) {
+            tracing::error!(serving = ?self.serving(), "{error}; the present generation keeps serving");
+            self.monitor.count(&metrics::GENERATION_LOADS, ["refused"], 1);
         }
-        tracing::error!(serving = ?self.serving(), "{error}; the present generation keeps serving");
-        self.monitor.count(&metrics::GENERATION_LOADS, ["refused"], 1);
-        *known = Some(refused);
+        *known = Some(Refusal { told, seen });
     }
 }

@@ -34,8 +34,9 @@ impl Engine {
         self.monitor.count_to(&metrics::FEATURE_REFUSED_INPUTS, [], self.state.refused_inputs());
         for (number, view) in self.state.features().views().iter().enumerate() {
             // A view without rows has no age: no series is better than a made-up number.
-            if let Some(newest) = self.state.newest_row(number) {
-                let age = Timestamp::now().as_seconds() - newest.as_seconds();
+            let now = Timestamp::now();
+            if let Some(newest) = self.state.newest_row(number, now) {
+                let age = now.as_seconds() - newest.as_seconds();
                 self.monitor.set(&metrics::FEATURE_VIEW_AGE_SECONDS, [&view.name], age);
             }
         }

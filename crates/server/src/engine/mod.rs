@@ -8,15 +8,16 @@ mod feature_list;
 mod features;
 mod generations;
 mod health;
+mod push;
 mod recommend;
 mod replay;
+mod validation;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
-use tastemaker_api::RefusedGeneration;
 use tastemaker_artifacts::GenerationStore;
 use tastemaker_config::Config;
 use tastemaker_features::OnlineState;
@@ -25,15 +26,18 @@ use tastemaker_log::{Appended, EventLog, LogError, LogOptions, LogReader};
 use tastemaker_monitor::{Monitor, catalogue as metrics};
 use tastemaker_recommend::Recommender;
 use tastemaker_store::Catalog;
-use tastemaker_types::{Attributes, Position, Record, Timestamp};
+use tastemaker_types::{Attributes, Position, Record, Timestamp, Window};
 
 use crate::EngineError;
 use crate::ingest::Rules;
 
 pub use feature_list::list_features;
-pub(crate) use features::cells;
+pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
+
+/// Answers are on disk after this long, on the slowest of disks.
+const ON_DISK_WITHIN: Window = Window::from_millis(10_000);
 
 /// How a project is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +58,7 @@ pub struct Engine {
     generations: GenerationStore,
     /// Held while a generation is loaded and installed, so that two switches cannot cross.
     switching: Mutex<()>,
-    refused: Mutex<Option<RefusedGeneration>>,
+    refused: Mutex<Option<generations::Refusal>>,
     log: RwLock<Option<EventLog>>,
     monitor: Arc<Monitor>,
 }
@@ -203,13 +207,22 @@ impl Engine {
                 }
             })
         };
-        BackgroundTasks(vec![
+        let mut tasks = vec![
             every(Duration::from_millis(500), |engine| {
                 engine.reload_if_promoted();
             }),
             every(Duration::from_secs(1), |engine| engine.state.refresh(Timestamp::now())),
             every(Duration::from_secs(5), |engine| engine.monitor.upkeep()),
-        ])
+        ];
+        if let Some(period) = self.config.recommend.validate_every {
+            tasks.push(every(period.to_duration(), |engine| {
+                // Twice the period and the time until an answer is on disk: a run takes its time, and an answer that is compared twice does
+                // no harm.
+                let period = engine.config.recommend.validate_every.unwrap_or_default();
+                engine.validate_features(Timestamp::now().minus(period).minus(period).minus(ON_DISK_WITHIN));
+            }));
+        }
+        BackgroundTasks(tasks)
     }
 }
 

@@ -4,8 +4,7 @@
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tastemaker_api::json::suggest;
-use tastemaker_api::{Problem, ProblemKind};
+use tastemaker_api::{Problem, ProblemKind, reword};
 use tastemaker_artifacts::ArtifactError;
 use tastemaker_log::LogError;
 use tastemaker_recommend::RecommendError;
@@ -137,7 +136,7 @@ impl From<QueryRejection> for ApiError {
         let text = rejection.body_text();
         let message = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
         match message.split_once(": ") {
-            Some((field, message)) => Self::field(ProblemKind::InvalidRequest, field, suggest(message)),
+            Some((field, message)) => Self::field(ProblemKind::InvalidRequest, field, reword(message)),
             None => Self::new(ProblemKind::InvalidRequest, format!("query string: {message}")),
         }
     }

@@ -1,5 +1,8 @@
 //! Features: what there is, and their present values.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -8,20 +11,19 @@ use serde::Serialize;
 use tastemaker_api::{FeaturesResponse, OnlineFeaturesRequest, OnlineFeaturesResponse, Problem, parse};
 
 use super::apart;
+use crate::engine::BYTES_PER_VALUE;
 use crate::http::body::JsonBody;
 use crate::http::problem::ApiError;
 use crate::state::App;
 use crate::{FeaturesRequest, OnlineFeatures};
 
-/// More values than this are read and written apart from the threads that answer requests.
-const MANY_VALUES: usize = 50_000;
-/// About as many bytes as a value, its status and its time take.
-const BYTES_PER_VALUE: usize = 48;
+/// More than this, in values like numbers, is read and written apart from the threads that answer requests.
+const HEAVY: usize = 50_000;
 
 /// List features
 ///
 /// Every feature with what its declaration says, and the feature services.
-#[utoipa::path(get, path = "/v1/features", tag = "features", responses((status = 200, body = FeaturesResponse)))]
+#[utoipa::path(get, path = "/v1/features", operation_id = "list_features", tag = "features", responses((status = 200, body = FeaturesResponse)))]
 pub(super) async fn list(State(app): State<App>) -> Json<FeaturesResponse> {
     Json(app.engine().features())
 }
@@ -31,7 +33,7 @@ pub(super) async fn list(State(app): State<App>) -> Json<FeaturesResponse> {
 /// The present values of features of users, of items, or of pairs of both, in the order asked for. An entity that nobody
 /// knows has rows as others have, with the status NOT_FOUND.
 #[utoipa::path(
-    post, path = "/v1/features/online", tag = "features", request_body = OnlineFeaturesRequest,
+    post, path = "/v1/features/online", operation_id = "read_features", tag = "features", request_body = OnlineFeaturesRequest,
     responses(
         (status = 200, body = OnlineFeaturesResponse),
         (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -58,14 +60,32 @@ pub(super) async fn read(
     writer: impl FnOnce(&OnlineFeatures) -> serde_json::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let read = app.engine().plan_features(request)?;
-    let values = read.values();
-    let work = move |app: &App| {
-        let features = app.engine().read_features(read)?;
-        writer(&features).map_err(|error| ApiError::internal(&error))
-    };
     // A few values take less time than handing them to another thread.
-    let body = if values > MANY_VALUES { apart(app, work).await? } else { work(app)? };
+    let body = if read.weight() > HEAVY {
+        let waiting = Waiting::default();
+        let abandoned = Arc::clone(&waiting.abandoned);
+        let work = move |app: &App| {
+            let features = app.engine().read_features(read, &|| abandoned.load(Ordering::Relaxed))?;
+            writer(&features).map_err(|error| ApiError::internal(&error))
+        };
+        apart(app, work).await?
+    } else {
+        let features = app.engine().read_features(read, &|| false)?;
+        writer(&features).map_err(|error| ApiError::internal(&error))?
+    };
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// A request that waits. When it does no more, since it took too long or its client is gone, the work for it ends.
+#[derive(Default)]
+struct Waiting {
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
 }
 
 /// An answer as JSON.

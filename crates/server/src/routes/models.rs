@@ -33,7 +33,7 @@ fn known(name: &str) -> Result<(), ApiError> {
 }
 
 /// List models
-#[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = ModelsResponse)))]
+#[utoipa::path(get, path = "/v1/models", operation_id = "list_models", tag = "models", responses((status = 200, body = ModelsResponse)))]
 pub(super) async fn list(State(app): State<App>) -> Result<Json<ModelsResponse>, ApiError> {
     let model = blocking(&app, |engine| engine.model()).await?;
     Ok(Json(ModelsResponse { models: vec![model] }))
@@ -41,7 +41,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<ModelsResponse>,
 
 /// Show a model
 #[utoipa::path(
-    get, path = "/v1/models/{name}", tag = "models", params(("name" = String, Path)),
+    get, path = "/v1/models/{name}", operation_id = "get_model", tag = "models", params(("name" = String, Path)),
     responses((status = 200, body = Model), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub(super) async fn show(State(app): State<App>, PathId(name): PathId) -> Result<Json<Model>, ApiError> {
@@ -53,7 +53,7 @@ pub(super) async fn show(State(app): State<App>, PathId(name): PathId) -> Result
 ///
 /// Answers after it serves. One that does not pass its checks is refused, and the present one keeps serving.
 #[utoipa::path(
-    post, path = "/v1/models/{name}/promote", tag = "models", params(("name" = String, Path)),
+    post, path = "/v1/models/{name}/promote", operation_id = "promote_generation", tag = "models", params(("name" = String, Path)),
     request_body = PromoteRequest,
     responses(
         (status = 200, body = Model),
@@ -73,7 +73,7 @@ pub(super) async fn promote(
 
 /// Go back to the generation before
 #[utoipa::path(
-    post, path = "/v1/models/{name}/rollback", tag = "models", params(("name" = String, Path)),
+    post, path = "/v1/models/{name}/rollback", operation_id = "roll_back", tag = "models", params(("name" = String, Path)),
     responses(
         (status = 200, body = Model),
         (status = 404, body = Problem, content_type = "application/problem+json"),

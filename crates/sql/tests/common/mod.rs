@@ -26,6 +26,7 @@ pub fn event(n: usize, kind: &str, user: &str, item: &str) -> Event {
         timestamp: Timestamp::from_micros(TIME + n as i64 * 1_000_000),
         value: None,
         session_id: None,
+        received: None,
         request_id: None,
         properties: Attributes::new(),
     }
@@ -56,6 +57,7 @@ pub fn records() -> Vec<Record> {
     let full = Event {
         value: Some(12.25),
         session_id: Some("s1".to_owned()),
+        received: None,
         request_id: Some("r1".to_owned()),
         properties: Attributes::from([("channel".to_owned(), text("почта")), ("tries".to_owned(), Value::Number(2.0))]),
         ..event(1, "purchase", "用户", "🛋️")
@@ -107,6 +109,6 @@ pub fn tables(records: Vec<Record>) -> (TempDir, BTreeMap<&'static str, Arc<dyn 
     let dir = tempfile::tempdir().unwrap();
     let log = EventLog::open(dir.path(), LogOptions::default(), Box::new(|_| {})).unwrap();
     log.append(records).unwrap();
-    let tables = project_tables(&log.reader(), items(), users()).unwrap();
+    let tables = project_tables(&log.reader(), log.reader().end().unwrap(), items(), users());
     (dir, tables.into_iter().collect())
 }

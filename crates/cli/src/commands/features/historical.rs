@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
-use tastemaker_config::Config;
+use tastemaker_config::{Config, Entity};
 use tastemaker_features::offline::{Historical, HistoricalOptions, OfflineError, ServedRows, request_ids};
 use tastemaker_features::set::{FeatureId, FeatureSet, SharedFeatures, Source};
 use tastemaker_features::table::{EntityRows, FeatureWriter};
@@ -180,6 +180,10 @@ fn as_served(
         .collect();
     if report.not_found > 0 {
         warnings.insert("request ids are of no answer that was made with features".to_owned(), report.not_found);
+    }
+    for (name, rows) in report.not_logged {
+        let why = "a generation makes it, and it was not logged with their answers (recommend.features, recommend.log_features)";
+        warnings.insert(format!("rows have no {name}: {why}"), rows);
     }
     let warnings = warnings.into_iter().map(|(what, number)| format!("{} {what}", count(number)));
     Ok((writer.finish()?, warnings.collect()))

@@ -1,4 +1,4 @@
-//! `features materialize`: the newest rows of batch tables into the log, or to a server that has it open.
+//! `features materialize`: the newest rows of batch views into the log, or to a server that has it open.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -7,11 +7,14 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use tastemaker_config::{Config, FeatureViewConfig};
+use tastemaker_config::{ByteSize, Config, FeatureViewConfig};
 use tastemaker_features::offline::Materialized;
 use tastemaker_features::set::FeatureSet;
+use tastemaker_types::Timestamp;
 
 use super::{compile, open_log, show};
+#[cfg(not(feature = "sql"))]
+use crate::commands::sql::NO_SQL;
 use crate::context::Context;
 use crate::importing::{Http, Log, Sink};
 use crate::interrupt;
@@ -19,16 +22,17 @@ use crate::materializing::{Moved, Target, materialize};
 use crate::output::{Report, count};
 use crate::progress::Progress;
 
-/// Bring the newest row of each entity of batch tables into the online features
+/// Bring the newest row of each entity of batch tables and queries into the online features
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Reads the views of [[feature_views]] that have a path. What is there already is not written again, and an interrupted run goes
-on where it was. Afterwards only rows that are newer than all before are read; --full reads every row again.
+Reads the views of [[feature_views]] that have a path or a query. What is there already is not written again, and an
+interrupted run goes on where it was. Afterwards only rows of a table that are newer than all before are read; --full reads
+every row again. A query is answered anew each time.
 
 Example:
   tastemaker features materialize --view lifetime_value")]
 pub(crate) struct Args {
-    /// This view [default: all with a path]; may be repeated
+    /// This view [default: all with a path or a query]; may be repeated
     #[arg(long, value_name = "NAME")]
     view: Vec<String>,
     /// Read every row, also those that are older than what was read before
@@ -40,6 +44,9 @@ pub(crate) struct Args {
     /// The API key for the server
     #[arg(long, value_name = "KEY", env = "TASTEMAKER_API_KEY", hide_env_values = true, requires = "url")]
     key: Option<String>,
+    /// Memory for what a query collects; beyond it, sorting and grouping go on in temporary files
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    memory: ByteSize,
 }
 
 #[derive(Serialize)]
@@ -94,20 +101,34 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let mut progress = Progress::new(context.output);
     let mut done = Done { views: Vec::new(), interrupted: false };
     let (mut http, mut log);
-    let (sink, mut known): (&mut dyn Sink, _) = match &args.url {
+    let sink: &mut dyn Sink = match &args.url {
         Some(url) => {
             http = Http::new(url, args.key.as_deref())?;
-            (&mut http, Materialized::default())
+            &mut http
         }
         None => {
             log = Log::open(&config, false)?;
-            (&mut log, Materialized::read(&open_log(&config)?, |step| show(&mut progress, step))?)
+            &mut log
         }
     };
-    let mut target = Target { data_dir: &config.storage.data_dir, known: &mut known, sink, full: args.full };
+    // What goes to a server without a look at the log, which may be elsewhere: a query has one to look at.
+    let blindly = |view: &FeatureViewConfig| args.url.is_some() && (args.full || !view.is_query());
+    let mut known = match views.iter().all(|(_, view)| blindly(view)) {
+        true => Materialized::default(),
+        false => Materialized::read(&open_log(&config)?, Timestamp::now(), |step| show(&mut progress, step))?,
+    };
     for (number, view) in views {
         let started = Instant::now();
         let Some(declared) = set.views().get(number) else { continue };
+        let mut nothing = Materialized::default();
+        let mut target = Target {
+            config: &config,
+            known: if blindly(view) { &mut nothing } else { &mut known },
+            sink: &mut *sink,
+            server: args.url.as_deref(),
+            full: args.full,
+            memory_bytes: args.memory.as_usize(),
+        };
         let Moved { read, written, report, interrupted } = materialize(view, declared, &mut target, &mut progress)?;
         done.views.push(View {
             view: view.name.clone(),
@@ -134,23 +155,34 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     })
 }
 
-/// The views with a path, by their numbers.
+/// The views with a path or a query, by their numbers.
 fn views<'a>(args: &Args, config: &'a Config, set: &FeatureSet) -> Result<Vec<(usize, &'a FeatureViewConfig)>> {
-    let with_path = || config.feature_views.iter().enumerate().filter(|(_, view)| view.path.is_some());
-    if args.view.is_empty() {
-        let all: Vec<_> = with_path().collect();
-        if all.is_empty() {
-            bail!("no feature view has a path; add one under [[feature_views]], or push rows to a running server");
-        }
-        return Ok(all);
-    }
+    let sources = || config.feature_views.iter().enumerate().filter(|(_, view)| view.path.is_some() || view.is_query());
     let mut views = Vec::new();
     for name in &args.view {
         let number = set.view(name).map_err(|message| anyhow::anyhow!("--view: {message}"))?;
-        match with_path().find(|(known, _)| *known == number) {
+        match sources().find(|(known, _)| *known == number) {
             Some(view) => views.push(view),
-            None => bail!("the feature view '{name}' has no path, so there is no table to read; give it one"),
+            None => {
+                bail!("the feature view '{name}' has neither path nor query, so there is nothing to read; give it one")
+            }
         }
+    }
+    if args.view.is_empty() {
+        views.extend(sources());
+        if views.is_empty() {
+            bail!(
+                "no feature view has a path or a query; add one under [[feature_views]], or push rows to a running server"
+            );
+        }
+    }
+    #[cfg(not(feature = "sql"))]
+    if let Some((_, view)) = views.iter().find(|(_, view)| view.is_query()) {
+        bail!(
+            "the rows of the feature view '{}' come from a query, and this build {NO_SQL}. The other views are brought in \
+             if they are named with --view",
+            view.name
+        );
     }
     Ok(views)
 }

@@ -1,15 +1,24 @@
-//! A query in SQL, from what the person typed to rows on stdout or in a file.
+//! A query in SQL, from what the person typed to rows on stdout or in a file; [`view`] has those of feature views.
+
+mod features;
+pub(crate) mod view;
 
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
+use tastemaker_config::Config;
+use tastemaker_features::offline::Present;
+use tastemaker_features::set::FeatureSet;
 use tastemaker_log::LogReader;
 use tastemaker_sql::output::{cells, write_json, write_parquet};
 use tastemaker_sql::{BatchEngine, DataFusionEngine, Limits, Rows, project_tables};
+use tastemaker_types::Timestamp;
 
+use self::features::Features;
 use crate::commands::sql::Args;
 use crate::context::Context;
 use crate::interrupt::{interrupted, listen};
@@ -40,11 +49,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
         None => args.query.clone().unwrap_or_default(),
     };
     ensure!(query.len() as u64 <= MAX_QUERY, "the query is longer than {}; make it shorter", bytes(MAX_QUERY));
-    let log = LogReader::open(config.storage.log_dir())?;
-    let mut engine = DataFusionEngine::new().context("the query engine cannot be started")?;
-    for (name, table) in project_tables(&log, config.items.schema(), config.users.schema())? {
-        engine.register(name, table);
-    }
+    let engine = engine(&config)?;
     listen()?;
     let printed = args.limit.unwrap_or(ROWS_PRINTED);
     let rows = match args.out.is_some() || context.output.json {
@@ -64,6 +69,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
         false => print(answer, printed, &mut out)?,
     }
     Ok(out.flush()?)
+}
+
+/// An engine over the project's tables, all as the log is now.
+fn engine(config: &Config) -> Result<DataFusionEngine> {
+    let log = LogReader::open(config.storage.log_dir())?;
+    let end = log.end()?;
+    let mut engine = DataFusionEngine::new().context("the query engine cannot be started")?;
+    for (name, table) in project_tables(&log, end, config.items.schema(), config.users.schema()) {
+        engine.register(name, table);
+    }
+    let set = Arc::new(FeatureSet::compile(config)?);
+    let present = Present { set, log, end, now: Timestamp::now(), work_dir: std::env::temp_dir() };
+    for (name, shape) in features::TABLES {
+        engine.register(name, Arc::new(Features { present: present.clone(), shape }));
+    }
+    Ok(engine)
 }
 
 fn read(path: &Path) -> Result<String> {
