@@ -289,18 +289,24 @@ fn a_query_that_does_not_fit_its_view_says_what_to_change() {
 #[test]
 fn a_run_that_was_broken_off_goes_on_with_the_answer_it_had() {
     let project = with_features("");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    project.run(&["features", "materialize", "--url", &format!("http://{nobody}")]).failed(1);
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let through = ["--url", &format!("http://{address}")];
+    project.run(&[&["features", "materialize"], &through[..]].concat()).failed(1);
     assert!(project.file("data/materializing/habits.parquet").exists());
     project.write("more.csv", "user,item,timestamp\nu3,i0,2024-01-01\n");
     project.run(&["import", "events", "more.csv", "--type", "click"]).ok();
     let number = || {
         project.run(&["features", "get", "--user", "u3", "number", "--json"]).json()["features"][0]["values"][0].clone()
     };
-    assert_eq!(materialize(&project, &[]), (60, 60, 0));
+    // Now there is a server.
+    let server = project.spawn(&["serve", "--listen", &address.to_string()]);
+    wait_until("the server", || std::net::TcpStream::connect(address).is_ok());
+    assert_eq!(materialize(&project, &through), (60, 60, 0));
     assert_eq!(number(), json!(12), "what it said before");
-    assert_eq!(materialize(&project, &[]), (60, 1, 59));
+    assert_eq!(materialize(&project, &through), (60, 1, 59));
     assert_eq!(number(), json!(13), "and then anew");
+    signal(&server, "TERM");
+    assert!(server.wait_with_output().unwrap().status.success());
 }
 
 #[test]

@@ -147,7 +147,8 @@ pub struct RedisIndexConfig {
     /// Candidates looked at while an item is put into the graph (`hnsw`).
     #[schemars(range(min = 8, max = 4096))]
     pub ef_construction: usize,
-    /// The least candidates looked at while searching (`hnsw`); never fewer than are asked for.
+    /// The least candidates looked at while searching (`hnsw`). Four for each item asked for where that is more, up to 2000, and never
+    /// fewer than are asked for.
     #[schemars(range(min = 1, max = 4096))]
     pub ef_runtime: usize,
 }
@@ -158,8 +159,8 @@ impl Default for RedisIndexConfig {
             kind: RedisIndexKind::Hnsw,
             vector_type: RedisVectorType::Float32,
             m: 16,
-            ef_construction: 128,
-            ef_runtime: 128,
+            ef_construction: 400,
+            ef_runtime: 400,
         }
     }
 }

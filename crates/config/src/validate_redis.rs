@@ -43,7 +43,10 @@ impl Rules<'_> {
             }
         }
         if redis.topology == RedisTopology::Sentinel && redis.sentinel.master.trim().is_empty() {
-            self.refuse("redis.sentinel.master", "redis.sentinel.master is empty; give the sentinels' name of the master");
+            self.refuse(
+                "redis.sentinel.master",
+                "redis.sentinel.master is empty; give the sentinels' name of the master",
+            );
         }
         if redis.tls.cert_file.is_some() != redis.tls.key_file.is_some() {
             let (has, lacks) = match redis.tls.cert_file {
@@ -56,7 +59,8 @@ impl Rules<'_> {
             self.online(url);
             for (section, entity) in [("items.attributes", &config.items), ("users.attributes", &config.users)] {
                 for name in entity.attributes.keys().filter(|name| reserved(name)) {
-                    let message = format!("attribute '{name}' has a name that the vectors in Redis use; choose another");
+                    let message =
+                        format!("attribute '{name}' has a name that the vectors in Redis use; choose another");
                     self.refuse(&join(section, name), message);
                 }
             }

@@ -352,7 +352,7 @@ fn mistakes_in_overrides_name_the_variable_or_the_argument() {
         error.to_string(),
         "TASTEMAKER_EMBEDDINGS__RANK: embeddings.rank is \"big\"; it takes a whole number\n\
          TASTEMAKER_RECOMMEND__LIMITS: unknown key 'recommend.limits'; did you mean 'limit'?\n\
-         --set a.b: unknown key 'a'; known: embeddings, events, feature_services, feature_views, features, import, items, logging, project, recommend, server, storage, …\n\
+         --set a.b: unknown key 'a'; known: embeddings, events, feature_services, feature_views, features, import, items, logging, project, recommend, redis, server, …\n\
          --set training.threads: training.threads is 9999; allowed: 0 to 1024"
     );
     let mut options = LoadOptions::default();

@@ -91,9 +91,10 @@ impl Committer {
         if let Some(reason) = &self.poisoned {
             return Err(LogError::Poisoned { reason: reason.clone() });
         }
-        self.ids.complete_to(self.writer.end())?;
         let mut group = self.assemble(calls)?;
         if !group.records.is_empty() {
+            // Only for what is new: a repetition needs no space, neither on disk nor in memory.
+            self.ids.complete_to(self.writer.end())?;
             let started = Instant::now();
             match self.writer.append(&mut group.frame, group.records.len() as u32) {
                 Ok(()) => {}

@@ -167,7 +167,9 @@ mod tests {
             any_tag().prop_map(|tag| (AttributeType::Tag, Value::Text(tag))),
             any::<String>().prop_map(|text| (AttributeType::Text, Value::Text(text))),
             prop::collection::vec(any_tag(), 0..4).prop_map(|tags| (AttributeType::Tags, Value::Tags(tags))),
-            any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| (AttributeType::Number, Value::Number(n))),
+            any::<f64>()
+                .prop_filter("finite", |n| n.is_finite())
+                .prop_map(|n| (AttributeType::Number, Value::Number(n))),
             any::<bool>().prop_map(|truth| (AttributeType::Bool, Value::Bool(truth))),
             any::<i64>().prop_map(|us| (AttributeType::Time, Value::Time(Timestamp::from_micros(us)))),
         ]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::{ErrorKind, ServerErrorKind};
+use redis::ErrorKind;
 
 /// A failure of a command. No variant holds a password or a value that was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,9 +163,9 @@ impl RedisError {
                 Self::Unreachable { server: server.to_owned(), reason: "the sentinels know no such master".to_owned() }
             }
             ErrorKind::AuthenticationFailed => Self::Authentication { message: message() },
-            ErrorKind::RESP3NotSupported => Self::Settings(format!(
-                "Redis at {server} does not speak RESP3; set redis.protocol to \"resp2\""
-            )),
+            ErrorKind::RESP3NotSupported => {
+                Self::Settings(format!("Redis at {server} does not speak RESP3; set redis.protocol to \"resp2\""))
+            }
             ErrorKind::InvalidClientConfig | ErrorKind::EmptySentinelList => Self::Settings(message()),
             ErrorKind::Parse => Self::Unreachable { server: server.to_owned(), reason: message() },
             _ => Self::of_answer(error.code().unwrap_or_default(), &message(), operation),
@@ -174,11 +174,7 @@ impl RedisError {
 
     /// Of an error in the answer to one command.
     pub(crate) fn of_server(error: &redis::ServerError, operation: &'static str) -> Self {
-        let code = match error.kind() {
-            Some(ServerErrorKind::ResponseError) | None => error.code(),
-            Some(_) => error.code(),
-        };
-        Self::of_answer(code, error.details().unwrap_or_default(), operation)
+        Self::of_answer(error.code(), error.details().unwrap_or_default(), operation)
     }
 
     fn of_answer(code: &str, detail: &str, operation: &'static str) -> Self {
@@ -192,6 +188,10 @@ impl RedisError {
             "READONLY" | "MISCONF" | "NOREPLICAS" => Self::ReadOnly { operation, message: message() },
             "NOAUTH" | "WRONGPASS" => Self::Authentication { message: message() },
             "NOPERM" => Self::NoPermission { operation, message: detail.to_owned() },
+            // What a script may not do, though it may be run.
+            _ if lower.starts_with("acl failure in script") => {
+                Self::NoPermission { operation, message: detail.to_owned() }
+            }
             "WRONGTYPE" => Self::WrongType { operation },
             _ if lower.contains("wrong kind of value") => Self::WrongType { operation },
             _ if lower.contains("max number of clients") => Self::NotReady { operation, message: message() },
@@ -218,13 +218,14 @@ impl RedisError {
     }
 }
 
-/// The search module says it in several ways: `Unknown index name`, `idx: no such index`, `Unknown index name (or name is an alias itself)`.
+/// The search module says it in several ways: `idx: no such index`, `Unknown index name (or name is an alias itself)`, `Index not found: idx`.
 fn missing_index(message: &str) -> Option<String> {
     let lower = message.to_ascii_lowercase();
     if let Some(at) = lower.find(": no such index") {
         return message.get(..at).map(str::to_owned);
     }
-    (lower.contains("no such index") || lower.contains("unknown index name")).then(|| "idx:items".to_owned())
+    let phrases = ["no such index", "unknown index name", "index not found"];
+    phrases.iter().any(|phrase| lower.contains(phrase)).then(|| "idx:items".to_owned())
 }
 
 #[cfg(test)]
@@ -237,6 +238,9 @@ mod tests {
         assert_eq!(kind("OOM", "command not allowed when used memory > 'maxmemory'."), "out_of_memory");
         assert_eq!(kind("READONLY", "You can't write against a read only replica."), "read_only");
         assert_eq!(kind("NOPERM", "User x has no permissions to run the 'ft.search' command"), "no_permission");
+        let script =
+            "ACL failure in script: User x has no permissions to run the 'set' command script: 89, on @user_script:1.";
+        assert_eq!(kind("ERR", script), "no_permission");
         assert_eq!(kind("ERR", "unknown command 'FT.SEARCH', with args beginning with: "), "search_missing");
         assert_eq!(kind("ERR", "unknown command 'FOO'"), "refused");
         assert_eq!(kind("idx:items:", "no such index"), "no_index");

@@ -119,9 +119,12 @@ impl Items {
     fn stored(&self, answer: Value, names: &[&str]) -> Result<Option<StoredItem>, RedisError> {
         let unreadable = RedisError::answer(READ.name(), "the fields of a hash", &answer);
         let mut values = list(answer).ok_or(unreadable)?.into_iter().map(bytes);
-        let (version, deleted, first_seen) = (values.next().flatten(), values.next().flatten(), values.next().flatten());
+        let (version, deleted, first_seen) =
+            (values.next().flatten(), values.next().flatten(), values.next().flatten());
         // A hash without version is none of ours: somebody else wrote to our names, or the server lost part of it.
-        let Some(version) = version.as_deref().and_then(position).filter(|_| deleted.is_none()) else { return Ok(None) };
+        let Some(version) = version.as_deref().and_then(position).filter(|_| deleted.is_none()) else {
+            return Ok(None);
+        };
         let fields: Vec<(&str, Vec<u8>)> =
             names.iter().copied().zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
         let attributes = decode_attributes(&self.schema, fields.iter().map(|(name, value)| (*name, value.as_slice())));

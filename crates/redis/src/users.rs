@@ -4,13 +4,13 @@
 use redis::{Pipeline, Value};
 use tastemaker_types::{AttributeSchema, Attributes, FeatureValue, Position};
 
+use crate::RedisError;
 use crate::client::{Client, Operation};
 use crate::codec::{SEPARATOR, decode_attributes, encode_attributes, encode_number, encode_tag};
 use crate::items::position;
 use crate::layout::{DELETED, EMBEDDING, STATE, VERSION};
 use crate::reply::{bytes, fields, list};
 use crate::write::{HashChange, HashWrite, Written};
-use crate::RedisError;
 
 const READ: Operation = Operation::repeatable("read_users");
 
@@ -174,8 +174,8 @@ pub fn encode_feature(value: &FeatureValue) -> Vec<u8> {
         FeatureValue::Time(time) => time.as_micros().to_string().into_bytes(),
         FeatureValue::Texts(texts) => joined(texts.iter().map(|text| encode_tag(text)).collect()),
         FeatureValue::Vector(vector) => vector.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        FeatureValue::Map(map) => {
-            joined(map.iter().map(|(name, number)| format!("{}={}", encode_tag(name), encode_number(*number))).collect())
-        }
+        FeatureValue::Map(map) => joined(
+            map.iter().map(|(name, number)| format!("{}={}", encode_tag(name), encode_number(*number))).collect(),
+        ),
     }
 }

@@ -146,7 +146,8 @@ async fn a_caller_that_gives_up_first_counts_as_a_timeout() {
 async fn a_full_server_refuses_writes_and_still_reads() {
     let (server, client) = redis();
     client.call(READ, cmd("SET").arg("a").arg("1")).await.unwrap();
-    server.raw("CONFIG SET maxmemory 1mb");
+    // An empty Redis needs less than a megabyte.
+    server.raw("CONFIG SET maxmemory 100kb");
     let error = client.call(READ, cmd("SET").arg("b").arg("1")).await.unwrap_err();
     assert_eq!(error, RedisError::OutOfMemory { operation: "read" });
     assert!(error.to_string().contains("raise maxmemory"));
@@ -187,6 +188,21 @@ async fn a_user_without_the_right_is_told_which() {
     let url = format!("redis://weak:pass@127.0.0.1:{}", server.port());
     let client = Client::open(&url, &patient(), Arc::new(())).unwrap();
     let error = client.call(READ, cmd("SET").arg("a").arg(1)).await.unwrap_err();
+    assert_eq!(error.kind(), "no_permission");
+    assert!(error.to_string().contains("'set'"), "{error}");
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("GET").arg("a").cmd("DEL").arg("a");
+    let answers = client.pipeline(READ, &pipeline).await.unwrap();
+    assert!(answers[0].is_ok());
+    let error = answers[1].clone().unwrap_err();
+    assert_eq!(error.kind(), "no_permission");
+    assert!(error.to_string().contains("'del'"), "{error}");
+    // A script that may be run, but not do all that it does.
+    server.raw("ACL SETUSER weak +evalsha +script|load");
+    let script = Script::new("return redis.call('SET', KEYS[1], 1)");
+    let mut runs = Pipeline::new();
+    runs.add_command(script.run("a"));
+    let error = client.scripts(READ, &script, &runs).await.unwrap().remove(0).unwrap_err();
     assert_eq!(error.kind(), "no_permission");
     assert!(error.to_string().contains("'set'"), "{error}");
 }

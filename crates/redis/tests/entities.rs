@@ -72,7 +72,10 @@ async fn an_older_write_does_not_bring_back_what_was_deleted() {
     assert_eq!(items.write(WRITE, &writes).await.unwrap(), [Written::Now, Written::Now, Written::Stale]);
     assert_eq!(attributes(&items, "a").await, None);
     // One that came never before its deletion, either.
-    assert_eq!(items.write(WRITE, &[delete("b", 9), upsert("b", 8, true, &category)]).await.unwrap()[1], Written::Stale);
+    assert_eq!(
+        items.write(WRITE, &[delete("b", 9), upsert("b", 8, true, &category)]).await.unwrap()[1],
+        Written::Stale
+    );
     // A later one does, for good.
     assert_eq!(items.write(WRITE, &[upsert("a", 8, true, &category)]).await.unwrap(), [Written::Now]);
     tokio::time::sleep(std::time::Duration::from_millis(600)).await;
@@ -166,11 +169,12 @@ fn any_attributes_of_any_id_come_back_from_redis() {
     let server = RedisServer::start(&[]);
     let client: Client = client_of(&server, &patient());
     let items = Items::new(client, schema());
-    let mut position = 0;
+    let last = std::cell::Cell::new(0);
     let mut runner = proptest::test_runner::TestRunner::default();
     runner
         .run(&("\\PC{1,20}", any_attributes()), |(id, attributes)| {
-            position += 1;
+            let position = last.get() + 1;
+            last.set(position);
             let write = ItemWrite::Upsert {
                 id: id.clone(),
                 position: Position(position),

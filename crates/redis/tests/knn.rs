@@ -29,9 +29,8 @@ fn schema() -> AttributeSchema {
 
 /// Vectors as factor models make them: groups of directions, and norms that differ by popularity.
 fn factors(random: &mut SmallRng) -> Vec<Vec<f32>> {
-    let direction = |random: &mut SmallRng| -> Vec<f32> {
-        (0..FORMAT.dimension).map(|_| random.random_range(-1.0..1.0)).collect()
-    };
+    let direction =
+        |random: &mut SmallRng| -> Vec<f32> { (0..FORMAT.dimension).map(|_| random.random_range(-1.0..1.0)).collect() };
     let groups: Vec<Vec<f32>> = (0..40).map(|_| direction(random)).collect();
     (0..ITEMS)
         .map(|number| {
@@ -63,8 +62,10 @@ async fn loaded(client: &Client, factors: &[Vec<f32>], ranks: &[usize]) {
 }
 
 fn exact(query: &[f32], factors: &[Vec<f32>], passes: impl Fn(usize) -> bool, k: usize) -> HashSet<String> {
-    let mut scored: Vec<(f32, usize)> =
-        (0..factors.len()).filter(|number| passes(*number)).map(|number| (dot(query, &factors[number]), number)).collect();
+    let mut scored: Vec<(f32, usize)> = (0..factors.len())
+        .filter(|number| passes(*number))
+        .map(|number| (dot(query, &factors[number]), number))
+        .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     scored.into_iter().take(k).map(|(_, number)| number.to_string()).collect()
 }
@@ -80,8 +81,9 @@ async fn the_true_nearest_are_found_however_few_pass() {
     loaded(&client, &factors, &ranks).await;
     let search = KnnSearch::new(client.clone(), client.layout().alias());
     let names = Schema::for_attributes(&schema());
-    let queries: Vec<Vec<f32>> =
-        (0..QUERIES).map(|_| factors[random.random_range(0..ITEMS)].iter().map(|x| x + random.random_range(-0.5..0.5)).collect()).collect();
+    let queries: Vec<Vec<f32>> = (0..QUERIES)
+        .map(|_| factors[random.random_range(0..ITEMS)].iter().map(|x| x + random.random_range(-0.5..0.5)).collect())
+        .collect();
     let mut chosen = HashSet::new();
     for passing in [ITEMS, ITEMS / 2, ITEMS / 20, ITEMS / 200, ITEMS / 2_000] {
         let sql = format!("rank < {passing}");
@@ -93,9 +95,15 @@ async fn the_true_nearest_are_found_however_few_pass() {
         // Once as a new filter, once when it is known how many pass.
         for known in [false, true] {
             if known {
-                let counted = search.count(&filter).await.unwrap();
-                assert_eq!((counted.documents, counted.at_least), (ITEMS as u64, false));
-                assert_eq!(counted.passing, passing as u64);
+                let mut counted = search.count(&filter).await.unwrap();
+                // A machine that is busy with something else may not count that far at first.
+                for _ in 0..50 {
+                    if !counted.at_least {
+                        break;
+                    }
+                    counted = search.count(&filter).await.unwrap();
+                }
+                assert_eq!((counted.documents, counted.passing), (ITEMS as u64, passing as u64));
                 chosen.insert(counted.policy(K));
             }
             let (mut hits, mut all, mut took) = (0, 0, Duration::ZERO);
@@ -112,7 +120,10 @@ async fn the_true_nearest_are_found_however_few_pass() {
                 all += expected.len();
             }
             let recall = hits as f64 / all as f64;
-            println!("{passing} of {ITEMS} pass, counted {known}: recall@{K} {recall:.3}, {:?} each", took / QUERIES as u32);
+            println!(
+                "{passing} of {ITEMS} pass, counted {known}: recall@{K} {recall:.3}, {:?} each",
+                took / QUERIES as u32
+            );
             assert!(recall >= 0.97, "recall {recall} where {passing} pass");
         }
     }

@@ -183,7 +183,7 @@ async fn a_users_vector_is_a_query_by_hand() {
     by_hand.arg("t:idx:items").arg("*=>[KNN 1 @embedding $vec AS score]").arg("PARAMS").arg(2).arg("vec").arg(vector);
     by_hand.arg("NOCONTENT").arg("DIALECT").arg(2);
     let found = format!("{:?}", client.call(WRITE, &by_hand).await.unwrap());
-    assert!(found.contains(&format!("'t:item:{}'", best(&query, &items))), "{found}");
+    assert!(found.contains(&format!("\"t:item:{}\"", best(&query, &items))), "{found}");
 }
 
 #[tokio::test]

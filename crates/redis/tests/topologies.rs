@@ -29,8 +29,8 @@ async fn everything_works(client: &Client) {
     client.warm().await.unwrap();
     let items = Items::new(client.clone(), schema());
     let upsert = |number: usize, position: u64| ItemWrite::Upsert {
-        // Braces are what a cluster looks for in keys.
-        id: format!("i{{{}}}{number}", number % 3),
+        // Braces are what a cluster looks for in keys. Of these four, every node owns one, and one node two.
+        id: format!("i{{{}}}{number}", number % 4),
         position: Position(position),
         first_seen: None,
         attributes: Attributes::from([("category".to_owned(), Value::Text(format!("c{}", number % 2)))]),
@@ -48,7 +48,7 @@ async fn everything_works(client: &Client) {
     let publication =
         Publication { generation: "1".to_owned(), dimension: 2, max_norm: ITEMS as f32, attributes: schema() };
     let publisher = Publisher::new(client.clone(), publication).unwrap();
-    let ids: Vec<String> = (0..ITEMS).map(|number| format!("i{{{}}}{number}", number % 3)).collect();
+    let ids: Vec<String> = (0..ITEMS).map(|number| format!("i{{{}}}{number}", number % 4)).collect();
     let factors: Vec<(String, [f32; 2])> =
         ids.iter().enumerate().map(|(number, id)| (id.clone(), [number as f32, 1.0])).collect();
     let mut exact = Exact::of([vec![1.0, 0.0], vec![-1.0, 0.5]]);
@@ -62,11 +62,15 @@ async fn everything_works(client: &Client) {
 
     let search = KnnSearch::new(client.clone(), client.layout().alias());
     let vector = publisher.format().query(&[1.0, 0.0]);
-    let nearest = Nearest { vector, k: 5, filter: Filter::all(), returned: Returned::Fields(vec!["category".to_owned()]) };
+    let nearest =
+        Nearest { vector, k: 5, filter: Filter::all(), returned: Returned::Fields(vec!["category".to_owned()]) };
     let found = search.nearest(&nearest).await.unwrap();
     let expected: Vec<&str> = ids.iter().rev().take(5).map(String::as_str).collect();
     assert_eq!(found.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), expected);
     assert_eq!(found.rows[0].field("category"), Some(&b"c1"[..]));
+    let whole = search.nearest(&Nearest { returned: Returned::Hash, ..nearest }).await.unwrap();
+    assert_eq!(whole.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), expected);
+    assert_eq!(whole.rows[0].field(":version"), Some(&b"5"[..]));
     let all = client.search(WRITE, &Query::count(client.layout().alias(), Filter::all())).await.unwrap();
     assert_eq!(all.total, ITEMS as u64);
     assert_eq!(search.count(&Filter::all()).await.unwrap().documents, ITEMS as u64);
@@ -95,9 +99,14 @@ async fn a_cluster_does_everything() {
         nodes: vec![format!("127.0.0.1:{}", nodes[1].port())],
         ..patient()
     };
-    everything_works(&client_of(&nodes[0], &config)).await;
+    for node in nodes {
+        assert_eq!(node.raw(&format!("{} {}", acl_line(), acl_of_clusters())).trim_end(), "+OK");
+    }
+    let url = format!("redis://tastemaker:pass@127.0.0.1:{}", nodes[0].port());
+    everything_works(&Client::open(&url, &config, Arc::new(())).unwrap()).await;
     // Each node had a part of it.
-    assert!(nodes.iter().all(|node| node.raw("DBSIZE").trim_end() > ":10"), "keys are spread");
+    let keys = |node: &RedisServer| node.raw("DBSIZE").trim_start_matches(':').trim_end().parse::<usize>().unwrap();
+    assert!(nodes.iter().all(|node| keys(node) > ITEMS / 6), "keys are spread");
 }
 
 /// The line of docs/redis.md.
@@ -105,6 +114,13 @@ fn acl_line() -> String {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/redis.md")).unwrap();
     let line = page.lines().find(|line| line.starts_with("ACL SETUSER tastemaker ")).unwrap();
     line.replace("PASSWORD", "pass").replace("shop:", "t:")
+}
+
+/// What docs/redis.md adds to it for a cluster.
+fn acl_of_clusters() -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/redis.md")).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix("In a cluster, also `")).unwrap();
+    line.split_once('`').unwrap().0.to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,10 +132,10 @@ async fn the_rights_that_the_docs_name_are_enough_and_reach_no_other_keys() {
     everything_works(&client).await;
     let other = client.call(WRITE, cmd("HGET").arg("other:item:1").arg("a")).await.unwrap_err();
     assert_eq!(other.kind(), "no_permission");
-    for command in ["FLUSHALL", "KEYS", "CONFIG", "SHUTDOWN"] {
-        let mut command = cmd(command);
-        command.arg("x");
-        assert_eq!(client.call(WRITE, &command).await.unwrap_err().kind(), "no_permission");
+    for words in [&["FLUSHALL"][..], &["KEYS", "*"], &["CONFIG", "GET", "maxmemory"], &["SHUTDOWN", "NOSAVE"]] {
+        let error = client.call(WRITE, cmd(words[0]).arg(&words[1..])).await.unwrap_err();
+        assert_eq!(error.kind(), "no_permission", "{error}");
+        assert!(error.to_string().contains(&words[0].to_lowercase()), "{error}");
     }
 }
 

@@ -124,7 +124,7 @@ fn a_slip_is_found_with_its_place_and_what_was_meant() {
     assert!(error.contains("items.\"Genres\"") && !error.contains("datafusion."), "{error}");
     let error = project.error("selec id from items");
     assert!(error.contains("Line: 1, Column: 1"), "{error}");
-    let error = project.error("select medain(price) from items");
+    let error = project.error("select mediann(price) from items");
     assert!(error.contains("median"), "{error}");
     let error = project.error("select cast(id as double) from items");
     assert!(error.starts_with("the query failed: ") && error.contains("'lamp'"), "{error}");

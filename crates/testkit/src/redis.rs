@@ -48,7 +48,18 @@ impl RedisServer {
     /// As [`RedisServer::start`].
     pub fn start_bare(arguments: &[&str]) -> Self {
         Self::launch(|port, folder| {
-            let own = ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder];
+            let own = [
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                folder,
+            ];
             own.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect()
         })
     }
@@ -209,11 +220,19 @@ impl RedisCluster {
         let nodes: Vec<RedisServer> = (0..count)
             .map(|_| {
                 let bus = free_port().to_string();
-                RedisServer::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "5000"])
+                RedisServer::start(&[
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-port",
+                    &bus,
+                    "--cluster-node-timeout",
+                    "5000",
+                ])
             })
             .collect();
         for (node, part) in nodes.iter().zip(0..) {
-            let (first, next) = (SLOTS / count * part, if part + 1 == count { SLOTS } else { SLOTS / count * (part + 1) });
+            let (first, next) =
+                (SLOTS / count * part, if part + 1 == count { SLOTS } else { SLOTS / count * (part + 1) });
             node.raw(&format!("CLUSTER ADDSLOTSRANGE {first} {}", next - 1));
             node.raw("CONFIG SET cluster-announce-ip 127.0.0.1");
         }

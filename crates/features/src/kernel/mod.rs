@@ -166,7 +166,7 @@ impl Kernel {
 
     /// The state at `now`: with what has waited until then.
     pub fn present<'s>(&self, state: &'s EntityState, now: Timestamp) -> Cow<'s, EntityState> {
-        if !state.ahead.as_ref().and_then(|ahead| ahead.first()).is_some_and(|first| first <= now) {
+        if state.ahead.as_ref().and_then(|ahead| ahead.first()).is_none_or(|first| first > now) {
             return Cow::Borrowed(state);
         }
         let mut present = state.clone();

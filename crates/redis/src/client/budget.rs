@@ -20,7 +20,8 @@ impl RetryBudget {
 
     pub(crate) fn earn(&self) {
         if self.tokens.load(Ordering::Relaxed) < self.most {
-            let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.most).then_some(n + 1));
+            let _ =
+                self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.most).then_some(n + 1));
         }
     }
 

@@ -4,6 +4,8 @@
 mod breaker;
 mod budget;
 mod observer;
+mod operation;
+mod parts;
 mod script;
 mod slot;
 mod topology;
@@ -19,6 +21,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 pub use breaker::BreakerState;
 pub use observer::Observer;
+pub use operation::Operation;
+pub(crate) use parts::whole_name;
 pub use script::Script;
 
 use crate::{Layout, RedisError};
@@ -26,37 +30,6 @@ use breaker::Breaker;
 use budget::RetryBudget;
 use slot::{Connector, Slot};
 use topology::Request;
-
-/// What a command is called in metrics and messages, and how it may be treated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Operation {
-    name: &'static str,
-    repeatable: bool,
-    bulk: bool,
-}
-
-impl Operation {
-    /// Of a command that changes nothing, or that does the same when done twice: it may be retried.
-    pub const fn repeatable(name: &'static str) -> Self {
-        Self { name, repeatable: true, bulk: false }
-    }
-
-    /// Of a command that must not be sent twice.
-    pub const fn once(name: &'static str) -> Self {
-        Self { name, repeatable: false, bulk: false }
-    }
-
-    /// With the deadline of bulk loads, `redis.bulk_timeout`, in place of that of requests.
-    #[must_use]
-    pub const fn bulk(self) -> Self {
-        Self { bulk: true, ..self }
-    }
-
-    /// The name.
-    pub const fn name(self) -> &'static str {
-        self.name
-    }
-}
 
 /// A Redis: cheap to clone, all clones share the connections and the breaker.
 #[derive(Clone)]
@@ -71,6 +44,7 @@ struct Inner {
     breaker: Breaker,
     budget: RetryBudget,
     observer: Arc<dyn Observer>,
+    endings: parts::Known,
     layout: Layout,
     config: RedisConfig,
 }
@@ -106,6 +80,7 @@ impl Client {
                 breaker: Breaker::new(config.breaker.failures),
                 budget: RetryBudget::new(config.retry_budget),
                 observer,
+                endings: parts::Known::default(),
                 layout: Layout::new(&config.prefix),
                 config: config.clone(),
             }),
@@ -149,7 +124,7 @@ impl Client {
     /// The longest that an operation takes.
     pub fn deadline(&self, operation: Operation) -> Duration {
         let config = &self.inner.config;
-        if operation.bulk { config.bulk_timeout.to_duration() } else { config.command_timeout.to_duration() }
+        if operation.is_bulk() { config.bulk_timeout.to_duration() } else { config.command_timeout.to_duration() }
     }
 
     /// Asks whether Redis answers.
@@ -166,16 +141,10 @@ impl Client {
     /// [`RedisError`].
     pub async fn call(&self, operation: Operation, command: &Cmd) -> Result<Value, RedisError> {
         let answers = self.request(operation, Request::Command(command)).await?;
-        answers.into_iter().next().unwrap_or_else(|| Err(RedisError::answer(operation.name, "an answer", &Value::Nil)))
-    }
-
-    /// Sends one command to every node that has keys: of a cluster its masters, else the one server. Of the search module's indexes, each
-    /// node has a part.
-    ///
-    /// # Errors
-    /// That of the first node that failed.
-    pub async fn call_everywhere(&self, operation: Operation, command: &Cmd) -> Result<Vec<Value>, RedisError> {
-        self.request(operation, Request::Everywhere(command)).await?.into_iter().collect()
+        answers
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Err(RedisError::answer(operation.name(), "an answer", &Value::Nil)))
     }
 
     /// Sends many commands at once and returns the answer to each, in order. They are no transaction.
@@ -192,7 +161,7 @@ impl Client {
         }
         let answers = self.request(operation, Request::Pipeline(pipeline)).await?;
         if answers.len() != pipeline.len() {
-            return Err(RedisError::answer(operation.name, "an answer to each command", &Value::Nil));
+            return Err(RedisError::answer(operation.name(), "an answer to each command", &Value::Nil));
         }
         Ok(answers)
     }
@@ -200,8 +169,8 @@ impl Client {
     async fn request(&self, operation: Operation, request: Request<'_>) -> Result<Answers, RedisError> {
         let inner = &self.inner;
         if inner.breaker.state() != BreakerState::Closed {
-            let error = RedisError::BreakerOpen { operation: operation.name };
-            inner.observer.command(operation.name, Duration::ZERO, Some(&error));
+            let error = RedisError::BreakerOpen { operation: operation.name() };
+            inner.observer.command(operation.name(), Duration::ZERO, Some(&error));
             return Err(error);
         }
         let mut watch = Watch { client: self, operation, started: Instant::now(), over: false };
@@ -220,13 +189,13 @@ impl Client {
         let deadline = started + limit;
         let mut attempt = 1;
         loop {
-            let error = match timeout_at(deadline, self.inner.attempt(operation.name, request)).await {
-                Err(_) => return Err(RedisError::Timeout { operation: operation.name, after: limit }),
+            let error = match timeout_at(deadline, self.inner.attempt(operation.name(), request)).await {
+                Err(_) => return Err(RedisError::Timeout { operation: operation.name(), after: limit }),
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(error)) => error,
             };
             let backoff = BACKOFF * 2_u32.pow(attempt - 1);
-            let may_retry = operation.repeatable
+            let may_retry = operation.is_repeatable()
                 && attempt < MAX_ATTEMPTS
                 && matches!(error, RedisError::Unreachable { .. } | RedisError::ReadOnly { .. })
                 && Instant::now() + backoff < deadline
@@ -234,7 +203,7 @@ impl Client {
             if !may_retry {
                 return Err(error);
             }
-            self.inner.observer.retry(operation.name);
+            self.inner.observer.retry(operation.name());
             sleep(backoff).await;
             attempt += 1;
         }
@@ -326,7 +295,7 @@ impl Watch<'_> {
     fn end(&mut self, error: Option<&RedisError>) {
         self.over = true;
         let inner = &self.client.inner;
-        inner.observer.command(self.operation.name, self.started.elapsed(), error);
+        inner.observer.command(self.operation.name(), self.started.elapsed(), error);
         match error {
             Some(error) if error.is_silence() => {
                 if inner.breaker.failure() {
@@ -350,7 +319,7 @@ impl Drop for Watch<'_> {
     fn drop(&mut self) {
         let waited = self.started.elapsed();
         if !self.over && waited * 2 >= self.client.deadline(self.operation) {
-            self.end(Some(&RedisError::Timeout { operation: self.operation.name, after: waited }));
+            self.end(Some(&RedisError::Timeout { operation: self.operation.name(), after: waited }));
         }
     }
 }

@@ -3,7 +3,6 @@
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
@@ -192,8 +191,6 @@ impl Topology {
 pub(crate) enum Request<'r> {
     /// To the node that has its key.
     Command(&'r Cmd),
-    /// To every node that has keys.
-    Everywhere(&'r Cmd),
     /// Each command to the node that has its key.
     Pipeline(&'r Pipeline),
 }
@@ -202,10 +199,10 @@ pub(crate) enum Request<'r> {
 pub(crate) type Answer = RedisResult<Value>;
 
 impl Connection {
-    /// One answer from each node that is asked, or to each command of a pipeline, in order.
+    /// The answer to each command, in order.
     pub(crate) async fn send(&mut self, request: Request<'_>) -> RedisResult<Vec<Answer>> {
         match (self, request) {
-            (Self::Single(connection), Request::Command(command) | Request::Everywhere(command)) => {
+            (Self::Single(connection), Request::Command(command)) => {
                 Ok(vec![connection.send_packed_command(command).await])
             }
             (Self::Single(connection), Request::Pipeline(pipeline)) => {
@@ -214,13 +211,6 @@ impl Connection {
             }
             (Self::Cluster(connection), Request::Command(command)) => {
                 Ok(vec![connection.req_packed_command(command).await])
-            }
-            (Self::Cluster(connection), Request::Everywhere(command)) => {
-                let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                Ok(match connection.route_command(command.clone(), masters).await? {
-                    Value::Map(nodes) => nodes.into_iter().map(|(_, value)| Ok(value)).collect(),
-                    one => vec![Ok(one)],
-                })
             }
             // Keys of one pipeline live on many nodes: each command finds its own way, all at once.
             (Self::Cluster(connection), Request::Pipeline(pipeline)) => {

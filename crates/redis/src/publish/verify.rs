@@ -43,7 +43,8 @@ impl Exact {
             if sample.best.len() == KEPT && sample.best.last().is_some_and(|(worst, _)| score <= *worst) {
                 continue;
             }
-            let place = sample.best.partition_point(|(known, name)| *known > score || (*known == score && **name < *id));
+            let place =
+                sample.best.partition_point(|(known, name)| *known > score || (*known == score && **name < *id));
             sample.best.insert(place, (score, id.to_owned()));
             sample.best.truncate(KEPT);
         }
@@ -76,12 +77,7 @@ impl Publisher {
             let there = self.there(&sample.best).await?;
             let there = &there[..there.len().min(NEIGHBOURS)];
             let Some(worst) = there.last().map(|(score, _)| *score) else { continue };
-            let knn = Knn {
-                k: NEIGHBOURS,
-                vector: self.format().query(&sample.query),
-                policy: None,
-                ef_runtime: None,
-            };
+            let knn = Knn { k: NEIGHBOURS, vector: self.format().query(&sample.query), policy: None, ef_runtime: None };
             let query = Query::nearest(&*index, Filter::all(), knn, Returned::Ids);
             let rows = self.client.search(VERIFY, &query).await?.rows;
             // An item that scores as the last one does is as good, whichever of them the index gives.

@@ -1,15 +1,17 @@
 //! Indexes and the alias: making, asking about, pointing and dropping them.
 
+use std::collections::BTreeSet;
+
 use redis::{Cmd, Value};
 use tastemaker_config::{RedisIndexConfig, RedisIndexKind, RedisVectorType};
 use tastemaker_types::{AttributeSchema, AttributeType};
 
 use super::query::named;
-use crate::client::{Client, Operation};
+use crate::RedisError;
+use crate::client::{Client, Operation, whole_name};
 use crate::codec::SEPARATOR;
 use crate::layout::{EMBEDDING, VectorFormat, embedding_field};
 use crate::reply::{list, number, pairs, text};
-use crate::RedisError;
 
 const CREATE: Operation = Operation::repeatable("create_index").bulk();
 const DROP: Operation = Operation::repeatable("drop_index").bulk();
@@ -148,19 +150,16 @@ impl IndexInfo {
             let Some(name) = text(name) else { continue };
             let megabytes = |value: &Value| (number(value).unwrap_or(0.0).max(0.0) * 1_048_576.0) as u64;
             match name.as_str() {
-                "index_name" => info.name = text(value).unwrap_or_default(),
+                "index_name" => info.name = text(value).map(|name| whole_name(&name).to_owned()).unwrap_or_default(),
                 "num_docs" => info.documents = number(&value).unwrap_or(0.0) as u64,
                 "hash_indexing_failures" => info.failures = number(&value).unwrap_or(0.0) as u64,
                 "indexing" => info.indexing = number(&value).unwrap_or(0.0) != 0.0,
                 "percent_indexed" => info.indexed = number(&value).unwrap_or(0.0),
                 "vector_index_sz_mb" => info.vector_bytes = megabytes(&value),
                 "Index Errors" => info.last_failure = last_failure(value).unwrap_or_default(),
-                size if size.ends_with("_sz_mb") || size.ends_with("_size_mb") => {
-                    // The total is of some of the others.
-                    if size != "total_index_memory_sz_mb" {
-                        info.other_bytes += megabytes(&value);
-                    }
-                }
+                // The total is of some of the others.
+                "total_index_memory_sz_mb" => {}
+                size if size.ends_with("_sz_mb") || size.ends_with("_size_mb") => info.other_bytes += megabytes(&value),
                 _ => {}
             }
         }
@@ -169,10 +168,17 @@ impl IndexInfo {
 }
 
 fn last_failure(value: Value) -> Option<String> {
-    let last = pairs(value)?.into_iter().find_map(|(name, value)| {
-        (text(name)? == "last indexing error").then(|| text(value))?
-    })?;
+    let last = pairs(value)?
+        .into_iter()
+        .find_map(|(name, value)| (text(name)? == "last indexing error").then(|| text(value))?)?;
     Some(if last == "N/A" { String::new() } else { last })
+}
+
+/// A command about an index, or an alias, or a part of one.
+fn about(command: &str, name: &str, ending: &str) -> Cmd {
+    let mut command = redis::cmd(command);
+    command.arg([name, ending].concat());
+    command
 }
 
 impl Client {
@@ -181,11 +187,14 @@ impl Client {
     /// # Errors
     /// [`RedisError`].
     pub async fn create_index(&self, schema: &IndexSchema<'_>) -> Result<(), RedisError> {
-        let command = schema.command(&self.layout().index(schema.generation), self.layout().item_prefix());
-        match self.call_everywhere(CREATE, &command).await {
-            Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("already exists") => Ok(()),
+        let name = self.layout().index(schema.generation);
+        let command = |ending: &str| schema.command(&[&name, ending].concat(), self.layout().item_prefix());
+        self.call_parts(CREATE, command).await?.into_iter().try_for_each(|answer| match answer {
+            Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("already exists") => {
+                Ok(())
+            }
             result => result.map(|_| ()),
-        }
+        })
     }
 
     /// How the index (or alias) of this name is.
@@ -193,8 +202,8 @@ impl Client {
     /// # Errors
     /// [`RedisError::NoIndex`] if there is none.
     pub async fn index_info(&self, name: &str) -> Result<IndexInfo, RedisError> {
-        let answers = self.call_everywhere(INFO, redis::cmd("FT.INFO").arg(name)).await;
-        let parts = answers.map_err(|error| named(error, name))?.into_iter().map(IndexInfo::read);
+        let answers = self.call_parts(INFO, |ending| about("FT.INFO", name, ending)).await?.into_iter();
+        let parts = answers.map(|answer| IndexInfo::read(answer.map_err(|error| named(error, name))?));
         parts.reduce(|all, part| Ok(all?.with(part?))).unwrap_or_else(|| Ok(IndexInfo::default()))
     }
 
@@ -205,7 +214,9 @@ impl Client {
     pub async fn indexes(&self) -> Result<Vec<String>, RedisError> {
         let answer = self.call(INFO, &redis::cmd("FT._LIST")).await?;
         let unreadable = RedisError::answer(INFO.name(), "names of indexes", &answer);
-        Ok(list(answer).ok_or(unreadable)?.into_iter().filter_map(text).collect())
+        // Of a cluster, every node names those that it has.
+        let names: BTreeSet<String> = list(answer).ok_or(unreadable)?.into_iter().filter_map(text).collect();
+        Ok(names.iter().map(|name| whole_name(name).to_owned()).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// Has the alias name the index of `generation`, whatever it named before: one step, no search in between fails.
@@ -213,9 +224,14 @@ impl Client {
     /// # Errors
     /// [`RedisError::NoIndex`] if the generation has no index.
     pub async fn point_alias(&self, generation: &str) -> Result<(), RedisError> {
-        let index = self.layout().index(generation);
-        let answer = self.call_everywhere(ALIAS, redis::cmd("FT.ALIASUPDATE").arg(self.layout().alias()).arg(&index)).await;
-        answer.map(|_| ()).map_err(|error| named(error, &index))
+        let (alias, index) = (self.layout().alias(), self.layout().index(generation));
+        let command = |ending: &str| {
+            let mut command = about("FT.ALIASUPDATE", &alias, ending);
+            command.arg([&index, ending].concat());
+            command
+        };
+        let mut answers = self.call_parts(ALIAS, command).await?.into_iter();
+        answers.try_for_each(|answer| answer.map(|_| ()).map_err(|error| named(error, &index)))
     }
 
     /// Takes the alias away; none is fine.
@@ -223,11 +239,15 @@ impl Client {
     /// # Errors
     /// [`RedisError`].
     pub async fn remove_alias(&self) -> Result<(), RedisError> {
-        match self.call_everywhere(ALIAS, redis::cmd("FT.ALIASDEL").arg(self.layout().alias())).await {
-            Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("does not exist") => Ok(()),
+        let alias = self.layout().alias();
+        let answers = self.call_parts(ALIAS, |ending| about("FT.ALIASDEL", &alias, ending)).await?;
+        answers.into_iter().try_for_each(|answer| match answer {
+            Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("does not exist") => {
+                Ok(())
+            }
             Err(RedisError::NoIndex { .. }) => Ok(()),
             result => result.map(|_| ()),
-        }
+        })
     }
 
     /// The generation that the alias names; none if there is no alias.
@@ -247,9 +267,11 @@ impl Client {
     /// # Errors
     /// [`RedisError`].
     pub async fn drop_index(&self, generation: &str) -> Result<(), RedisError> {
-        match self.call_everywhere(DROP, redis::cmd("FT.DROPINDEX").arg(self.layout().index(generation))).await {
+        let index = self.layout().index(generation);
+        let answers = self.call_parts(DROP, |ending| about("FT.DROPINDEX", &index, ending)).await?;
+        answers.into_iter().try_for_each(|answer| match answer {
             Err(RedisError::NoIndex { .. }) => Ok(()),
             result => result.map(|_| ()),
-        }
+        })
     }
 }

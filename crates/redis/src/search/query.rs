@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use redis::Cmd;
+use redis::{Cmd, Pipeline};
 
-use super::rows::Rows;
+use super::rows::{Row, Rows};
 use crate::client::{Client, Operation};
-use crate::layout::EMBEDDING;
+use crate::layout::{EMBEDDING, VERSION};
+use crate::reply::{bytes, fields, list};
 use crate::{Layout, RedisError};
 
 /// What rows call their distance.
@@ -190,21 +191,72 @@ impl Client {
     /// # Errors
     /// [`RedisError`].
     pub async fn search(&self, operation: Operation, query: &Query) -> Result<Rows, RedisError> {
-        let answers = if self.is_cluster() {
-            let all = Query { offset: 0, limit: query.offset.saturating_add(query.limit), ..query.clone() };
-            self.call_everywhere(operation, &all.command()).await
-        } else {
-            self.call(operation, &query.command()).await.map(|answer| vec![answer])
+        let command = |ending: &str| match ending {
+            "" => query.command(),
+            // What is best of all is among the best of some node.
+            _ => Query {
+                index: [&query.index, ending].concat(),
+                // Redis looks for other keys only where the name of the part is, in its slot: fields are read afterwards.
+                returned: Returned::Ids,
+                offset: 0,
+                limit: query.offset.saturating_add(query.limit),
+                ..query.clone()
+            }
+            .command(),
         };
-        let answers = answers.map_err(|error| named(error, &query.index))?.into_iter();
-        let read = |answer| {
-            Rows::read(answer, operation.name(), |key| Layout::item_id(self.layout(), key).map(str::to_owned))
+        let answers = self.call_parts(operation, command).await?.into_iter();
+        let read =
+            |answer| Rows::read(answer, operation.name(), |key| Layout::item_id(self.layout(), key).map(str::to_owned));
+        let mut parts = answers
+            .map(|answer| read(answer.map_err(|error| named(error, &query.index))?))
+            .collect::<Result<Vec<Rows>, RedisError>>()?;
+        let mut found = match parts.len() {
+            1 => parts.remove(0),
+            _ => Rows::merged(parts, query.offset, query.limit),
         };
-        let mut parts = answers.map(read).collect::<Result<Vec<Rows>, RedisError>>()?;
-        match parts.len() {
-            1 => Ok(parts.remove(0)),
-            _ => Ok(Rows::merged(parts, query.offset, query.limit)),
+        if query.returned != Returned::Ids && self.has_parts(operation).await? {
+            self.read_fields(operation, &query.returned, &mut found.rows).await?;
         }
+        Ok(found)
+    }
+
+    /// Gives rows their fields; those whose hash is gone are left out.
+    async fn read_fields(
+        &self,
+        operation: Operation,
+        returned: &Returned,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), RedisError> {
+        let mut pipeline = Pipeline::with_capacity(rows.len());
+        for row in &*rows {
+            let key = self.layout().item(&row.id);
+            match returned {
+                Returned::Fields(names) => pipeline.cmd("HMGET").arg(key).arg(VERSION).arg(names),
+                Returned::Hash | Returned::Ids => pipeline.cmd("HGETALL").arg(key),
+            };
+        }
+        let mut answers = self.pipeline(operation, &pipeline).await?.into_iter();
+        let mut read = Vec::with_capacity(rows.len());
+        for mut row in rows.drain(..) {
+            let Some(answer) = answers.next() else { break };
+            let answer = answer?;
+            let unreadable = RedisError::answer(operation.name(), "the fields of a hash", &answer);
+            row.fields = match returned {
+                Returned::Fields(names) => {
+                    let mut values = list(answer).ok_or(unreadable)?.into_iter().map(bytes);
+                    if values.next().flatten().is_none() {
+                        continue;
+                    }
+                    names.iter().cloned().zip(values).filter_map(|(name, value)| Some((name, value?))).collect()
+                }
+                Returned::Hash | Returned::Ids => fields(answer).ok_or(unreadable)?,
+            };
+            if !row.fields.is_empty() || matches!(returned, Returned::Fields(_)) {
+                read.push(row);
+            }
+        }
+        *rows = read;
+        Ok(())
     }
 }
 
@@ -232,7 +284,8 @@ mod tests {
     #[test]
     fn a_filtered_search_reads_as_one_would_write_it_by_hand() {
         let filter = Filter { text: "@category:{$p0}".to_owned(), params: vec![Param::tag("a\\b")] };
-        let knn = Knn { k: 5, vector: b"v".to_vec(), policy: Some(HybridPolicy::AdhocBruteForce), ef_runtime: Some(64) };
+        let knn =
+            Knn { k: 5, vector: b"v".to_vec(), policy: Some(HybridPolicy::AdhocBruteForce), ef_runtime: Some(64) };
         let fields = Returned::Fields(vec!["price".to_owned()]);
         assert_eq!(
             words(&Query::nearest("idx:items", filter.clone(), knn, fields)),

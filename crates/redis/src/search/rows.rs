@@ -144,8 +144,13 @@ mod tests {
     #[test]
     fn both_protocols_give_the_same_rows() {
         let fields = vec![text("__distance"), text("0.5"), text("price"), text("9")];
-        let resp2 =
-            Value::Array(vec![Value::Int(7), text("item:a"), Value::Array(fields), text("other:b"), Value::Array(vec![])]);
+        let resp2 = Value::Array(vec![
+            Value::Int(7),
+            text("item:a"),
+            Value::Array(fields),
+            text("other:b"),
+            Value::Array(vec![]),
+        ]);
         let entry = |name: &str, value: Value| (Value::SimpleString(name.to_owned()), value);
         let fields = Value::Map(vec![(text("__distance"), text("0.5")), (text("price"), text("9"))]);
         let result = Value::Map(vec![entry("id", text("item:a")), entry("extra_attributes", fields)]);
@@ -174,7 +179,8 @@ mod tests {
     fn ids_alone_and_deleted_rows_are_read() {
         let found = read(Value::Array(vec![Value::Int(2), text("item:a"), text("item:b")])).unwrap();
         assert_eq!(found.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-        let found = read(Value::Array(vec![Value::Int(2), text("item:a"), Value::Nil, text("item:b"), Value::Array(vec![])]));
+        let found =
+            read(Value::Array(vec![Value::Int(2), text("item:a"), Value::Nil, text("item:b"), Value::Array(vec![])]));
         assert_eq!(found.unwrap().rows.len(), 1);
     }
 

@@ -11,7 +11,7 @@ use tastemaker_testkit::RedisServer;
 use tastemaker_types::Window;
 
 /// Settings for a machine that may be busy with other tests.
-pub fn patient() -> RedisConfig {
+pub(crate) fn patient() -> RedisConfig {
     RedisConfig {
         prefix: "t:".to_owned(),
         command_timeout: Window::from_millis(10_000),
@@ -21,16 +21,16 @@ pub fn patient() -> RedisConfig {
     }
 }
 
-pub fn client_of(server: &RedisServer, config: &RedisConfig) -> Client {
+pub(crate) fn client_of(server: &RedisServer, config: &RedisConfig) -> Client {
     Client::open(&server.url(), config, Arc::new(())).unwrap()
 }
 
 /// A server with search, and a client.
-pub fn redis() -> (RedisServer, Client) {
+pub(crate) fn redis() -> (RedisServer, Client) {
     redis_speaking(RedisProtocol::Resp3)
 }
 
-pub fn redis_speaking(protocol: RedisProtocol) -> (RedisServer, Client) {
+pub(crate) fn redis_speaking(protocol: RedisProtocol) -> (RedisServer, Client) {
     let server = RedisServer::start(&[]);
     let client = client_of(&server, &RedisConfig { protocol, ..patient() });
     (server, client)
@@ -38,7 +38,7 @@ pub fn redis_speaking(protocol: RedisProtocol) -> (RedisServer, Client) {
 
 /// Writes down what it hears.
 #[derive(Default)]
-pub struct Heard {
+pub(crate) struct Heard {
     pub breaker: Mutex<Vec<BreakerState>>,
     pub retries: Mutex<Vec<&'static str>>,
     pub errors: Mutex<Vec<(&'static str, &'static str)>>,

@@ -26,7 +26,7 @@ use tastemaker_log::{Appended, EventLog, LogError, LogOptions, LogReader};
 use tastemaker_monitor::{Monitor, catalogue as metrics};
 use tastemaker_recommend::Recommender;
 use tastemaker_store::Catalog;
-use tastemaker_types::{Attributes, Position, Record, Timestamp};
+use tastemaker_types::{Attributes, Position, Record, Timestamp, Window};
 
 use crate::EngineError;
 use crate::ingest::Rules;
@@ -35,6 +35,9 @@ pub use feature_list::list_features;
 pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
+
+/// Answers are on disk after this long, on the slowest of disks.
+const ON_DISK_WITHIN: Window = Window::from_millis(10_000);
 
 /// How a project is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,9 +216,10 @@ impl Engine {
         ];
         if let Some(period) = self.config.recommend.validate_every {
             tasks.push(every(period.to_duration(), |engine| {
-                // Twice the period: a run takes its time, and an answer that is compared twice does no harm.
+                // Twice the period and the time until an answer is on disk: a run takes its time, and an answer that is compared twice does
+                // no harm.
                 let period = engine.config.recommend.validate_every.unwrap_or_default();
-                engine.validate_features(Timestamp::now().minus(period).minus(period));
+                engine.validate_features(Timestamp::now().minus(period).minus(period).minus(ON_DISK_WITHIN));
             }));
         }
         BackgroundTasks(tasks)

@@ -20,6 +20,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::{BatchEngine, Limits, QueryError, Rows, Table};
 use provider::Provider;
 
+/// Memory that a query has for each of its threads; with less it has fewer of them.
+const MEMORY_OF_A_THREAD: usize = 64 << 20;
+
 /// How often a running query looks whether it is cancelled.
 const POLL: Duration = Duration::from_millis(50);
 /// How `SHOW TABLES` names the place of the registered tables.
@@ -43,14 +46,16 @@ impl DataFusionEngine {
     }
 
     fn session(&self, limits: &Limits) -> Result<SessionContext, datafusion::error::DataFusionError> {
-        let mut config =
+        let config =
             SessionConfig::new().with_default_catalog_and_schema(CATALOG, SCHEMA).with_information_schema(true);
-        let partitions = config.target_partitions();
+        // Threads that sort share the memory, and one that begins late finds none where there is little.
+        let partitions = config.target_partitions().min(limits.memory_bytes / MEMORY_OF_A_THREAD).max(1);
+        let mut config = config.with_target_partitions(partitions);
         let options = config.options_mut();
         // Errors then know the line and column.
         options.sql_parser.collect_spans = true;
         // Each thread's sort keeps this for merging what it spilled: together no more than half of what there is.
-        let for_merging = limits.memory_bytes / (2 * partitions.max(1));
+        let for_merging = limits.memory_bytes / (2 * partitions);
         options.execution.sort_spill_reservation_bytes =
             options.execution.sort_spill_reservation_bytes.min(for_merging);
         let pool = Arc::new(FairSpillPool::new(limits.memory_bytes));

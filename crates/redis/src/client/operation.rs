@@ -1,0 +1,40 @@
+//! What the client is told of a command beside the command itself.
+
+/// What a command is called in metrics and messages, and how it may be treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    name: &'static str,
+    repeatable: bool,
+    bulk: bool,
+}
+
+impl Operation {
+    /// Of a command that changes nothing, or that does the same when done twice: it may be retried.
+    pub const fn repeatable(name: &'static str) -> Self {
+        Self { name, repeatable: true, bulk: false }
+    }
+
+    /// Of a command that must not be sent twice.
+    pub const fn once(name: &'static str) -> Self {
+        Self { name, repeatable: false, bulk: false }
+    }
+
+    /// With the deadline of bulk loads, `redis.bulk_timeout`, in place of that of requests.
+    #[must_use]
+    pub const fn bulk(self) -> Self {
+        Self { bulk: true, ..self }
+    }
+
+    /// The name.
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    pub(super) const fn is_repeatable(self) -> bool {
+        self.repeatable
+    }
+
+    pub(super) const fn is_bulk(self) -> bool {
+        self.bulk
+    }
+}
