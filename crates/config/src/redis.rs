@@ -82,6 +82,8 @@ pub struct RedisConfig {
     pub pipeline: usize,
     /// How long Redis remembers that an item or user was deleted, so that a late write does not bring it back.
     pub tombstone_ttl: Window,
+    /// How long a generation stays in Redis after another took its place: so long, going back is at once.
+    pub retire_after: Window,
     /// When commands are not even tried.
     pub breaker: RedisBreakerConfig,
     /// The vector index.
@@ -108,6 +110,7 @@ impl Default for RedisConfig {
             retry_budget: 10,
             pipeline: 512,
             tombstone_ttl: Window::from_days(7),
+            retire_after: Window::from_millis(3_600_000),
             breaker: RedisBreakerConfig::default(),
             index: RedisIndexConfig::default(),
             tls: RedisTlsConfig::default(),

@@ -75,10 +75,10 @@ impl Rules<'_> {
         if config.storage.data_dir.as_os_str().is_empty() {
             self.refuse("storage.data_dir", "storage.data_dir is empty; give a folder, such as \"data\"");
         }
-        if config.storage.online.is_some() {
+        if config.server.stateless && config.storage.online.is_none() {
             self.refuse(
-                "storage.online",
-                "storage.online names a server, but this build keeps online state in the process; leave storage.online out",
+                "server.stateless",
+                "server.stateless needs a Redis to answer from; set storage.online, or leave server.stateless out",
             );
         }
         self.within("storage.segment_size", config.storage.segment_size, ByteSize::mib(1), ByteSize::mib(4_096));

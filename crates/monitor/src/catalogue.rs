@@ -70,6 +70,40 @@ metrics! {
     gauge GENERATION_AGE_SECONDS = "tastemaker_generation_age_seconds" [];
     /// Generations that a running server took or refused, by result: installed, refused.
     counter GENERATION_LOADS = "tastemaker_generation_loads_total" ["result"];
+    /// Time of a command or pipeline to Redis, retries included, by operation.
+    histogram REDIS_SECONDS = "tastemaker_redis_command_duration_seconds" ["operation"], STAGE_SECONDS;
+    /// Commands to Redis that failed, by operation and kind of failure.
+    counter REDIS_ERRORS = "tastemaker_redis_errors_total" ["operation", "kind"];
+    /// Commands to Redis that were sent again.
+    counter REDIS_RETRIES = "tastemaker_redis_retries_total" ["operation"];
+    /// Whether commands to Redis are sent: 0 they are, 1 they are not since it does not answer, 0.5 a ping is under way.
+    gauge REDIS_BREAKER = "tastemaker_redis_breaker_open" [];
+    /// Connections to Redis that were made, by result: made, failed.
+    counter REDIS_CONNECTIONS = "tastemaker_redis_connections_total" ["result"];
+    /// Whether Redis has everything of the project.
+    gauge REDIS_WHOLE = "tastemaker_redis_whole" [];
+    /// Users and items that wait to be written to Redis.
+    gauge REDIS_PENDING = "tastemaker_redis_pending_writes" [];
+    /// Records of the event log that Redis does not have yet.
+    gauge REDIS_LAG = "tastemaker_redis_lag_records" [];
+    /// The generation that Redis serves; 0 when there is none.
+    gauge REDIS_GENERATION = "tastemaker_redis_generation_version" [];
+    /// Reads of keys that Redis has seen, by everybody, by result: hit, miss.
+    counter REDIS_KEYSPACE = "tastemaker_redis_keyspace_lookups_total" ["result"];
+    /// Keys that Redis threw out for want of memory. Users and items are state and not cache: any increase is an alert.
+    counter REDIS_EVICTED = "tastemaker_redis_evicted_keys_total" [];
+    /// Keys whose time in Redis was over.
+    counter REDIS_EXPIRED = "tastemaker_redis_expired_keys_total" [];
+    /// Memory that Redis uses.
+    gauge REDIS_MEMORY_BYTES = "tastemaker_redis_memory_bytes" [];
+    /// The most memory that Redis may use; 0 if there is no limit.
+    gauge REDIS_MAXMEMORY_BYTES = "tastemaker_redis_maxmemory_bytes" [];
+    /// Memory that the system gave Redis by memory that it uses.
+    gauge REDIS_FRAGMENTATION = "tastemaker_redis_memory_fragmentation_ratio" [];
+    /// Items in the index that serves.
+    gauge REDIS_INDEX_DOCUMENTS = "tastemaker_redis_index_documents" [];
+    /// Items that could not be indexed.
+    gauge REDIS_INDEX_FAILURES = "tastemaker_redis_index_failures" [];
     /// Items in the catalog.
     gauge ITEMS = "tastemaker_items" [];
     /// Users with state.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tastemaker_features::PortableRankings;
 use tastemaker_recommend::World;
+use tastemaker_redis::layout::STATE;
 use tastemaker_redis::{Client, KnnSearch, Operation, Pipeline, Value, cmd};
 use tastemaker_types::Timestamp;
 
@@ -50,15 +51,16 @@ impl Base {
         Ok(Self { meta, serving: None, rankings, world, missing_model: None, items, next: 0 })
     }
 
-    /// What there is now; none if that is what was there before.
+    /// What there is now; none if that is less than what is known.
     pub(crate) async fn refreshed(
         &self,
+        meta: Meta,
         client: &Client,
         worlds: &Worlds,
         models: &Models,
     ) -> Result<Option<Self>, RemoteError> {
-        let meta = Meta::read(client).await?;
-        if meta == self.meta && self.items.is_empty() {
+        // A Redis that lost its data has nothing to say: what was known stays.
+        if !meta.whole && self.meta.whole {
             return Ok(None);
         }
         let (serving, missing_model) = self.serving(&meta, client, models).await;
@@ -140,19 +142,24 @@ pub(crate) async fn read_items(
 ) -> Result<Vec<Option<Item>>, RemoteError> {
     let mut pipeline = Pipeline::with_capacity(ids.len());
     for id in ids {
-        pipeline.cmd("HGET").arg(client.layout().item(id)).arg(ROW);
+        pipeline.cmd("HMGET").arg(client.layout().item(id)).arg(&[ROW, STATE]);
     }
     let answers = client.pipeline(operation, &pipeline).await?;
-    let item = |(id, answer): (&&str, Value)| match answer {
-        Value::BulkString(bytes) => item(worlds, id, &bytes),
-        _ => None,
+    let item = |(id, answer): (&&str, Value)| {
+        let Value::Array(values) = answer else { return None };
+        let mut values = values.into_iter().map(|value| match value {
+            Value::BulkString(bytes) => Some(bytes),
+            _ => None,
+        });
+        let (row, state) = (values.next().flatten()?, values.next().flatten());
+        item(worlds, id, &row, state)
     };
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(ids.iter().zip(answers).map(item).collect())
 }
 
 /// An item of its row.
-pub(crate) fn item(worlds: &Worlds, id: &str, bytes: &[u8]) -> Option<Item> {
-    let (first_seen, attributes) = row::decode(&worlds.attributes, bytes)?;
-    Some(Item { id: id.to_owned(), first_seen, attributes })
+pub(crate) fn item(worlds: &Worlds, id: &str, row: &[u8], state: Option<Vec<u8>>) -> Option<Item> {
+    let (first_seen, attributes) = row::decode(&worlds.attributes, row)?;
+    Some(Item { id: id.to_owned(), first_seen, attributes, state })
 }

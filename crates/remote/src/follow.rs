@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tastemaker_config::RedisConfig;
+use tastemaker_config::{Config, Entity};
 use tastemaker_features::OnlineState;
-use tastemaker_redis::layout::meta;
-use tastemaker_redis::{Client, HashWrite, Operation, Pipeline, RedisError, Script};
+use tastemaker_log::LogReader;
+use tastemaker_redis::{Client, Cmd, HashWrite, Operation, Pipeline, RedisError, Script, cmd};
 use tastemaker_store::Catalog;
 use tastemaker_types::{Position, Record, Timestamp};
 
 use crate::RemoteError;
-use crate::meta::{Meta, RANKINGS_AT};
+use crate::meta::{FILLING, Meta};
 use crate::model::{Models, PublishedModel};
 use crate::writes::Writes;
 
@@ -29,15 +29,32 @@ const META: Operation = Operation::repeatable("meta");
 const PAUSE: Duration = Duration::from_millis(5);
 /// After a failure.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// Between two writes of rankings, and two looks at which generation is published.
-const RANKINGS_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at what Redis says of itself, and two writes of rankings.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Records read at once.
+const CHUNK: usize = 8_192;
 
-/// KEYS: meta; ARGV: names and values. Sets them where everything was written before, so that a Redis that lost its data does not look whole.
+/// KEYS: meta; ARGV: the moment of the rankings, and a log position, or -1. Sets them where everything was written before, so that a Redis that lost
+/// its data does not look whole; the position only rises.
 static ADVANCE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 if redis.call('HEXISTS', KEYS[1], 'project') == 0 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV))
+redis.call('HSET', KEYS[1], 'rankings_at', ARGV[1])
+if tonumber(ARGV[2]) > tonumber(redis.call('HGET', KEYS[1], 'log_position') or '-1') then
+  redis.call('HSET', KEYS[1], 'log_position', ARGV[2])
+end
+return 1
+",
+    )
+});
+
+/// KEYS: meta; ARGV: the project. Says that everything is there, where filling began and nothing was lost since.
+static COMPLETE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('HDEL', KEYS[1], 'filling') == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'project', ARGV[1])
 return 1
 ",
     )
@@ -78,35 +95,50 @@ pub struct Follower {
     project: String,
     writes: Writes,
     models: Models,
+    log: LogReader,
     /// The one that serves first, then one that is being published.
     serving: ArcSwap<Vec<Arc<PublishedModel>>>,
     pending: Mutex<Pending>,
-    /// Rows of items that Redis has.
-    known: Mutex<Vec<bool>>,
+    /// Rows of items that were noted once. Events do not change an item's hash again, unless it has features of its own.
+    met: Mutex<Vec<bool>>,
+    items_have_features: bool,
+    /// One at a time, so that `written` does not run ahead of an earlier one.
+    flushing: tokio::sync::Mutex<()>,
     written: AtomicU64,
     whole: AtomicBool,
+    /// Whether the records that Redis did not get before this process began were noted.
+    caught_up: AtomicBool,
+    running: AtomicBool,
 }
 
 impl Follower {
-    /// Of the state of a server that has the log.
+    /// Of the state of a server that has the log: `state` is what `log` says, and every record that is applied to it from now on is noted.
     pub fn new(
         client: Client,
-        project: &str,
-        config: &RedisConfig,
+        config: &Config,
         catalog: Arc<Catalog>,
         state: Arc<OnlineState>,
         models: Models,
+        log: LogReader,
     ) -> Self {
+        let set = state.features();
+        let of_items = |entity| entity == Entity::Item;
+        let items_have_features = !set.streams(Entity::Item).kernel().is_empty() || set.views().iter().any(|view| of_items(view.entity));
         Self {
-            writes: Writes::new(client.layout().clone(), config.clone(), catalog, state),
+            project: config.project.name.clone(),
+            writes: Writes::new(client.layout().clone(), config.redis.clone(), catalog, state, items_have_features),
             client,
-            project: project.to_owned(),
             models,
+            log,
             serving: ArcSwap::default(),
             pending: Mutex::default(),
-            known: Mutex::default(),
+            met: Mutex::default(),
+            items_have_features,
+            flushing: tokio::sync::Mutex::default(),
             written: AtomicU64::new(0),
             whole: AtomicBool::new(false),
+            caught_up: AtomicBool::new(false),
+            running: AtomicBool::new(false),
         }
     }
 
@@ -121,53 +153,37 @@ impl Follower {
     /// Notes what records touched, after they were applied to the state.
     pub fn note(&self, records: &[(Position, Record)]) {
         let catalog = self.writes.catalog().snapshot();
-        let (mut pending, mut known) = (self.pending.lock(), self.known.lock());
+        let (mut pending, mut met) = (self.pending.lock(), self.met.lock());
         let Pending { users, items } = &mut *pending;
-        let mut user = |id: &str| {
-            if !users.contains(id) {
-                users.insert(id.into());
-            }
-        };
-        let mut met = |id: &str| {
-            // The item is new to Redis, or its row is not known to be there.
-            let row = catalog.row(id).map(|row| row as usize);
-            if row.is_none_or(|row| !known.get(row).copied().unwrap_or(false)) {
-                items.insert(id.into());
-                if let Some(row) = row {
-                    if known.len() <= row {
-                        known.resize(row + 1, false);
-                    }
-                    if let Some(known) = known.get_mut(row) {
-                        *known = true;
-                    }
+        let mut user = |id: &str| add(users, id);
+        let mut event_of = |id: &str, items: &mut HashSet<Box<str>>| {
+            let first = catalog.row(id).is_none_or(|row| {
+                let row = row as usize;
+                if met.len() <= row {
+                    met.resize(row + 1, false);
                 }
+                met.get_mut(row).is_none_or(|met| !std::mem::replace(met, true))
+            });
+            if first || self.items_have_features {
+                add(items, id);
             }
         };
         for (_, record) in records {
             match record {
                 Record::Event(event) => {
                     user(&event.user_id);
-                    met(&event.item_id);
+                    event_of(&event.item_id, items);
                 }
                 Record::FeatureRow(row) => {
-                    row.user_id.as_deref().map(&mut user);
-                    row.item_id.as_deref().map(&mut met);
+                    row.user_id.as_deref().into_iter().for_each(&mut user);
+                    row.item_id.as_deref().into_iter().for_each(|id| add(items, id));
                 }
                 Record::UserUpsert(upsert) => user(&upsert.id),
                 Record::UserDelete { id, .. } => user(id),
-                Record::ItemUpsert(upsert) => {
-                    met(&upsert.id);
-                }
-                Record::ItemDelete { id, .. } => met(id),
+                Record::ItemUpsert(upsert) => add(items, &upsert.id),
+                Record::ItemDelete { id, .. } => add(items, id),
                 Record::Served(_) => {}
             }
-        }
-        for (_, record) in records {
-            match record {
-                Record::ItemUpsert(upsert) => items.insert(upsert.id.as_str().into()),
-                Record::ItemDelete { id, .. } => items.insert(id.as_str().into()),
-                _ => false,
-            };
         }
     }
 
@@ -195,17 +211,32 @@ impl Follower {
     /// # Errors
     /// The first failure.
     pub async fn flush(&self, progress: impl Fn(usize)) -> Result<usize, RedisError> {
+        let _flushing = self.flushing.lock().await;
         let mut taken = std::mem::take(&mut *self.pending.lock());
         // What is read from the state below includes at least what was applied by now.
-        let through = self.writes.state().position();
-        let Some(position) = through else { return Ok(0) };
+        let Some(position) = self.writes.state().position() else { return Ok(0) };
+        let result = self.write(&mut taken, position, progress).await;
+        match &result {
+            Ok(_) => drop(self.written.fetch_max(position.0 + 1, Ordering::AcqRel)),
+            Err(_) => self.pending.lock().put_back(taken),
+        }
+        result
+    }
+
+    /// Writes and takes away what is pending, a pipeline at a time.
+    async fn write(
+        &self,
+        pending: &mut Pending,
+        position: Position,
+        progress: impl Fn(usize),
+    ) -> Result<usize, RedisError> {
         let batch = self.client.config().pipeline.max(1);
         let mut done = 0;
-        let result = loop {
-            let items: Vec<Box<str>> = taken.items.iter().take(batch).cloned().collect();
-            let users: Vec<Box<str>> = taken.users.iter().take(batch - items.len()).cloned().collect();
+        loop {
+            let items: Vec<Box<str>> = pending.items.iter().take(batch).cloned().collect();
+            let users: Vec<Box<str>> = pending.users.iter().take(batch - items.len()).cloned().collect();
             if items.is_empty() && users.is_empty() {
-                break Ok(done);
+                return Ok(done);
             }
             let writes = {
                 let models = self.serving.load();
@@ -214,35 +245,28 @@ impl Follower {
                 let users = users.iter().map(|id| self.writes.user(id, position, model));
                 items.chain(users).collect::<Vec<HashWrite>>()
             };
-            if let Err(error) = self.client.write_hashes(WRITE, &writes).await {
-                break Err(error);
-            }
+            self.client.write_hashes(WRITE, &writes).await?;
             done += writes.len();
-            items.iter().for_each(|id| drop(taken.items.remove(id)));
-            users.iter().for_each(|id| drop(taken.users.remove(id)));
+            for id in &items {
+                pending.items.remove(id);
+            }
+            for id in &users {
+                pending.users.remove(id);
+            }
             progress(done);
-        };
-        match result {
-            Ok(done) => {
-                self.written.fetch_max(position.0 + 1, Ordering::AcqRel);
-                Ok(done)
-            }
-            Err(error) => {
-                self.pending.lock().put_back(taken);
-                Err(error)
-            }
         }
     }
 
     /// Follows until it is dropped. A Redis that has nothing is given everything.
     pub async fn run(self: Arc<Self>) {
-        let mut ticked: Option<Instant> = None;
+        self.running.store(true, Ordering::Release);
+        let mut looked: Option<Instant> = None;
         let mut failing = false;
         loop {
-            let due = ticked.is_none_or(|at| at.elapsed() >= RANKINGS_EVERY);
+            let due = looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
             let result = self.step(due).await;
             if due {
-                ticked = Some(Instant::now());
+                looked = Some(Instant::now());
             }
             match result {
                 Ok(()) if failing => {
@@ -268,16 +292,18 @@ impl Follower {
         }
         self.flush(|_| ()).await?;
         if due {
-            let was_whole = self.whole.load(Ordering::Acquire);
             self.advance().await?;
-            if !was_whole && self.serving.load().is_empty() {
-                match crate::publish(self, self.models.champion()?, |_| ()).await {
-                    Err(RemoteError::Artifact(error)) => tracing::warn!(%error, "no generation was published"),
-                    other => drop(other?),
-                }
-            }
         }
         Ok(())
+    }
+
+    /// Whether somebody keeps this going, so that what changes is written.
+    pub(crate) fn running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn whole(&self) -> bool {
+        self.whole.load(Ordering::Acquire)
     }
 
     /// Looks at what Redis says of itself: whether it is whole, and which generations its items need vectors of.
@@ -290,13 +316,41 @@ impl Follower {
         }
         self.serving.store(Arc::new(models));
         if meta.whole {
-            self.whole.store(true, Ordering::Release);
-        } else {
-            if self.whole.swap(false, Ordering::AcqRel) {
+            self.catch_up(meta.log_position.map_or(0, |position| position + 1)).await?;
+        } else if !self.caught_up.swap(true, Ordering::AcqRel) || !meta.filling {
+            if self.whole() {
                 tracing::warn!(server = self.client.server(), "Redis lost its data; writing everything anew");
             }
+            // Everything from now on is written to a Redis that still has this mark, or all is begun again.
+            let mut mark = cmd("HSET");
+            mark.arg(self.client.layout().meta()).arg(FILLING).arg(1);
+            self.client.call(META, &mark).await?;
             self.note_all();
         }
+        self.whole.store(meta.whole, Ordering::Release);
+        Ok(())
+    }
+
+    /// Notes, once, what the records say that Redis does not have from before this process began. `next` is the first of them.
+    async fn catch_up(&self, next: u64) -> Result<(), RemoteError> {
+        if self.caught_up.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let end = self.log.end()?.0;
+        if next > end {
+            return Err(RemoteError::OtherLog { redis: next, log: end });
+        }
+        let mut records = self.log.read_from(Position(next));
+        loop {
+            let chunk = records.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
+            if chunk.is_empty() {
+                break;
+            }
+            self.note(&chunk);
+            tokio::task::yield_now().await;
+        }
+        self.written.fetch_max(next, Ordering::AcqRel);
+        self.caught_up.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -317,22 +371,32 @@ impl Follower {
     pub(crate) async fn advance(&self) -> Result<(), RemoteError> {
         let (now, layout) = (Timestamp::now(), self.client.layout());
         let rankings = self.writes.state().export_rankings(now);
-        let written = self.written.load(Ordering::Acquire).saturating_sub(1);
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("SET").arg(layout.rankings()).arg(rankings);
-        if !self.whole.load(Ordering::Acquire) && self.pending.lock().len() == 0 {
-            pipeline.cmd("HSETNX").arg(layout.meta()).arg(meta::PROJECT).arg(&self.project);
-        }
-        for answer in self.client.pipeline(WRITE, &pipeline).await? {
-            answer?;
+        let mut set = cmd("SET");
+        set.arg(layout.rankings()).arg(rankings);
+        self.client.call(WRITE, &set).await?;
+        if !self.whole() && self.pending.lock().len() == 0 {
+            let mut complete = COMPLETE.run(layout.meta());
+            complete.arg(&self.project);
+            self.run_script(&COMPLETE, complete).await?;
         }
         let mut advance = ADVANCE.run(layout.meta());
-        advance.arg(meta::LOG_POSITION).arg(written).arg(RANKINGS_AT).arg(now.as_micros());
+        let last = self.written.load(Ordering::Acquire).checked_sub(1).map_or(-1, |last| last as i64);
+        advance.arg(now.as_micros()).arg(last);
+        self.run_script(&ADVANCE, advance).await
+    }
+
+    async fn run_script(&self, script: &'static Script, run: Cmd) -> Result<(), RemoteError> {
         let mut pipeline = Pipeline::new();
-        pipeline.add_command(advance);
-        for answer in self.client.scripts(META, &ADVANCE, &pipeline).await? {
+        pipeline.add_command(run);
+        for answer in self.client.scripts(META, script, &pipeline).await? {
             answer?;
         }
         Ok(())
+    }
+}
+
+fn add(ids: &mut HashSet<Box<str>>, id: &str) {
+    if !ids.contains(id) {
+        ids.insert(id.into());
     }
 }

@@ -6,6 +6,7 @@
 mod base;
 mod error;
 mod follow;
+mod keep;
 mod load;
 mod meta;
 mod model;
@@ -20,4 +21,4 @@ pub use follow::{Follower, Lag};
 pub use model::{Models, PublishedModel};
 pub use publish::{Published, publish};
 pub use rebuild::{Rebuilt, rebuild};
-pub use remote::{Remote, Standing, degraded_by};
+pub use remote::{Remote, Standing, Within, degraded_by};

@@ -18,6 +18,8 @@ pub(crate) struct Item {
     pub(crate) id: String,
     pub(crate) first_seen: Timestamp,
     pub(crate) attributes: Attributes,
+    /// What is remembered of it for its features.
+    pub(crate) state: Option<Vec<u8>>,
 }
 
 /// What small worlds have in common.
@@ -39,18 +41,16 @@ impl Worlds {
         now: Timestamp,
     ) -> Result<World, GenerationError> {
         let mut there: HashSet<&str> = HashSet::with_capacity(items.len());
+        let listed: Vec<&Item> = items.iter().filter(|item| there.insert(&item.id)).collect();
         let history = user.iter().flat_map(|(_, user, _)| user.history());
-        let upserts: Vec<EntityUpsert> = items
-            .iter()
-            .filter(|item| there.insert(&item.id))
-            .map(|item| EntityUpsert {
-                id: item.id.clone(),
-                timestamp: item.first_seen,
-                mode: UpsertMode::Replace,
-                attributes: item.attributes.clone(),
-            })
-            .collect();
         let liked: Vec<&str> = history.map(|liked| liked.item_id.as_str()).filter(|id| there.insert(id)).collect();
+        let upserts = listed.iter().map(|item| EntityUpsert {
+            id: item.id.clone(),
+            timestamp: item.first_seen,
+            mode: UpsertMode::Replace,
+            attributes: item.attributes.clone(),
+        });
+        let upserts: Vec<EntityUpsert> = upserts.collect();
         let changes = upserts.iter().map(ItemChange::Upsert);
         let hidden = liked.iter().map(|id| ItemChange::Seen { id, timestamp: Timestamp::EPOCH });
         let catalog = Arc::new(Catalog::new(self.attributes.clone()));
@@ -60,6 +60,12 @@ impl Worlds {
         let state = OnlineState::with_features(self.options.clone(), Arc::clone(&catalog), features);
         if let Some((id, user, attributes)) = user {
             state.import_user(id, user, attributes);
+        }
+        for (row, item) in (0u32..).zip(&listed) {
+            if let Some(Err(error)) = item.state.as_ref().map(|bytes| state.import_item(row, bytes)) {
+                // As one of which nothing is known; the server with the log writes it anew.
+                tracing::warn!(%error, "the state of an item in Redis cannot be read");
+            }
         }
         state.import_rankings(rankings, now);
         let snapshot = catalog.snapshot();

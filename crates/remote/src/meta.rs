@@ -1,21 +1,29 @@
 //! What Redis says of the project as a whole.
 
 use tastemaker_redis::layout::meta;
-use tastemaker_redis::{Client, Operation, Value, cmd};
+use tastemaker_redis::{Client, Operation, Value, cmd, fields};
 
 use crate::RemoteError;
 
 const READ: Operation = Operation::repeatable("meta");
 /// The moment that the rankings are of.
 pub(crate) const RANKINGS_AT: &str = "rankings_at";
+/// There while everything is being written for the first time, or anew.
+pub(crate) const FILLING: &str = "filling";
 /// The generation that is being published.
 pub(crate) const PUBLISHING: &str = "publishing";
+/// With a generation's number behind it: that generation was loaded whole.
+pub(crate) const PUBLISHED: &str = "published:";
+/// With a generation's number behind it: when it ceased to serve, in microseconds since 1970.
+pub(crate) const RETIRED: &str = "retired:";
 
 /// The fields of `meta` that others than their writers go by.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Meta {
     /// Whether everything was written at some time, and nothing lost since.
     pub(crate) whole: bool,
+    /// Whether everything is being written at present, and nothing was lost since that began.
+    pub(crate) filling: bool,
     /// The generation that serves.
     pub(crate) generation: Option<u64>,
     /// The one that is being published.
@@ -29,7 +37,7 @@ pub(crate) struct Meta {
 impl Meta {
     pub(crate) async fn read(client: &Client) -> Result<Self, RemoteError> {
         let mut get = cmd("HMGET");
-        let names = [meta::PROJECT, meta::GENERATION, PUBLISHING, meta::LOG_POSITION, RANKINGS_AT];
+        let names = [meta::PROJECT, meta::GENERATION, PUBLISHING, meta::LOG_POSITION, RANKINGS_AT, FILLING];
         get.arg(client.layout().meta()).arg(&names);
         let Value::Array(values) = client.call(READ, &get).await? else { return Ok(Self::default()) };
         let text = |place: usize| match values.get(place) {
@@ -39,10 +47,23 @@ impl Meta {
         let number = |place: usize| text(place)?.parse().ok();
         Ok(Self {
             whole: text(0).is_some(),
+            filling: text(5).is_some(),
             generation: number(1),
             publishing: number(2),
             log_position: number(3),
             rankings_at: text(4).and_then(|at| at.parse().ok()),
         })
+    }
+
+    /// Generations that ceased to serve, and when, in microseconds since 1970.
+    pub(crate) async fn retired(client: &Client) -> Result<Vec<(u64, i64)>, RemoteError> {
+        let mut get = cmd("HGETALL");
+        get.arg(client.layout().meta());
+        let fields = fields(client.call(READ, &get).await?).unwrap_or_default();
+        let retired = fields.iter().filter_map(|(name, value)| {
+            let version = name.strip_prefix(RETIRED)?.parse().ok()?;
+            Some((version, std::str::from_utf8(value).ok()?.parse().ok()?))
+        });
+        Ok(retired.collect())
     }
 }

@@ -8,16 +8,15 @@ use arc_swap::ArcSwap;
 use tastemaker_config::Config;
 use tastemaker_expr::Expr;
 use tastemaker_features::set::SharedFeatures;
-use tastemaker_features::{OnlineState, PortableUser};
+use tastemaker_features::PortableUser;
 use tastemaker_recommend::{
-    RankRequest, RecommendRequest, Recommendation, Recommender, SimilarRequest, World, state_options,
+    RankRequest, RecommendError, RecommendRequest, Recommendation, Recommender, SimilarRequest, World, state_options,
 };
 use tastemaker_redis::layout::STATE;
 use tastemaker_redis::search::{Filter, Returned};
 use tastemaker_redis::{
-    Client, Nearest, Operation, Pushdown, RedisError, Value, VectorFormat, cmd, decode_attributes,
+    Client, Nearest, Operation, Pushdown, Value, VectorFormat, cmd, decode_attributes,
 };
-use tastemaker_store::Catalog;
 use tastemaker_types::{Attributes, Timestamp};
 
 use crate::RemoteError;
@@ -54,12 +53,17 @@ pub struct Standing {
     pub log_position: Option<u64>,
 }
 
+/// Runs what makes an answer, such as where its stages are measured.
+pub type Within = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
 /// Answers from Redis.
 pub struct Remote {
     client: Client,
-    recommender: Recommender,
+    recommender: Arc<Recommender>,
+    within: Within,
     worlds: Worlds,
     models: Models,
+    meta: ArcSwap<Meta>,
     base: ArcSwap<Base>,
     /// Candidates of the source of similar items, if it is on.
     similar: Option<usize>,
@@ -87,30 +91,29 @@ struct Gathered {
 }
 
 impl Remote {
-    /// Of a project with these features. Nothing is read yet.
+    /// Answers as `recommender` does, whose own world does not matter.
     ///
     /// # Errors
     /// The settings do not fit together.
     pub fn new(
         config: &Config,
         client: Client,
+        recommender: Arc<Recommender>,
         features: SharedFeatures,
         models: Models,
+        within: Within,
     ) -> Result<Self, RemoteError> {
-        let (attributes, options) = (config.items.schema(), state_options(config));
-        let catalog = Arc::new(Catalog::new(attributes.clone()));
-        let state = OnlineState::with_features(options.clone(), Arc::clone(&catalog), Arc::clone(&features));
-        let recommender = Recommender::new(config, catalog, Arc::new(state))?;
-        let worlds = Worlds { attributes, options, features };
+        let worlds = Worlds { attributes: config.items.schema(), options: state_options(config), features };
         let source = &config.recommend.sources.item_to_item;
         let similar = source.enabled.then(|| source.quota.unwrap_or(config.recommend.candidates));
-        Ok(Self { base: ArcSwap::from_pointee(Base::empty(&worlds)?), client, recommender, worlds, models, similar })
+        let (meta, base) = (ArcSwap::default(), ArcSwap::from_pointee(Base::empty(&worlds)?));
+        Ok(Self { base, meta, client, recommender, within, worlds, models, similar })
     }
 
     /// How Redis stands, as of the last look.
     pub fn standing(&self) -> Standing {
         let base = self.base.load();
-        let Meta { whole, generation, log_position, .. } = base.meta.clone();
+        let Meta { whole, generation, log_position, .. } = **self.meta.load();
         let serving = base.serving.as_ref().map(|serving| serving.model.model().manifest().version.0);
         let missing_model = base.missing_model.clone();
         Standing { whole, published: generation, serving, missing_model, log_position }
@@ -121,7 +124,9 @@ impl Remote {
     /// # Errors
     /// Redis; what was known stays.
     pub async fn refresh(&self) -> Result<(), RemoteError> {
-        if let Some(base) = self.base.load_full().refreshed(&self.client, &self.worlds, &self.models).await? {
+        let meta = Meta::read(&self.client).await?;
+        self.meta.store(Arc::new(meta.clone()));
+        if let Some(base) = self.base.load_full().refreshed(meta, &self.client, &self.worlds, &self.models).await? {
             self.base.store(Arc::new(base));
         }
         Ok(())
@@ -146,6 +151,7 @@ impl Remote {
         let request = RecommendRequest { now: Some(now), ..request.clone() };
         let (limit, candidates) = self.recommender.extent(&request)?;
         let condition = self.recommender.conditions_on_items(request.filter.as_deref(), &request.params, now)?;
+        self.check_whole()?;
         let base = self.base.load_full();
         let user = self.user(&request.user_id).await?;
         let others = self.recommender.unpersonal_in(&base.world, &request)?;
@@ -155,7 +161,7 @@ impl Remote {
             let others = others.iter().map(String::as_str).collect();
             let wanted = Wanted { now, condition: condition.clone(), nearest, others };
             let gathered = self.gather(&base, Some(&request.user_id), user.as_ref(), &wanted).await?;
-            let answer = self.recommender.recommend_in(&gathered.world, &request)?;
+            let answer = self.answer(|recommender| recommender.recommend_in(&gathered.world, &request))?;
             if answer.items.len() >= limit || !gathered.more || nearest >= MAX_NEAREST {
                 return Ok(answer);
             }
@@ -171,17 +177,9 @@ impl Remote {
         let now = request.now.unwrap_or_else(Timestamp::now);
         let request = SimilarRequest { now: Some(now), ..request.clone() };
         let condition = self.recommender.conditions_on_items(request.filter.as_deref(), &request.params, now)?;
-        let unpersonal = RecommendRequest {
-            user_id: request.item_id.clone(),
-            limit: request.limit,
-            filter: request.filter.clone(),
-            params: request.params.clone(),
-            context: request.context.clone(),
-            exclude: request.exclude.clone(),
-            now: Some(now),
-            ..RecommendRequest::default()
-        };
+        let unpersonal = unpersonal(&request, Some(now));
         let (limit, candidates) = self.recommender.extent(&unpersonal)?;
+        self.check_whole()?;
         let base = self.base.load_full();
         let others = self.recommender.unpersonal_in(&base.world, &unpersonal)?;
         let others = others.iter().map(String::as_str).chain([request.item_id.as_str()]).collect();
@@ -195,7 +193,7 @@ impl Remote {
         let items = self.items(serving, &[(taste, nearest)], &wanted).await?.0;
         let model = serving.map(|serving| &serving.model);
         let world = self.worlds.of(items, None, &base.rankings, model, now).map_err(RemoteError::Generation)?;
-        Ok(self.recommender.similar_in(&world, &request)?)
+        self.answer(|recommender| recommender.similar_in(&world, &request))
     }
 
     /// The given items in the order that is best for the user.
@@ -205,12 +203,13 @@ impl Remote {
     pub async fn rank(&self, request: &RankRequest) -> Result<Recommendation, RemoteError> {
         let now = request.now.unwrap_or_else(Timestamp::now);
         let request = RankRequest { now: Some(now), ..request.clone() };
+        self.check_whole()?;
         let base = self.base.load_full();
         let user = self.user(&request.user_id).await?;
         let others = request.items.iter().map(String::as_str).collect();
         let wanted = Wanted { now, condition: None, nearest: 0, others };
         let gathered = self.gather(&base, Some(&request.user_id), user.as_ref(), &wanted).await?;
-        Ok(self.recommender.rank_in(&gathered.world, &request)?)
+        self.answer(|recommender| recommender.rank_in(&gathered.world, &request))
     }
 
     /// What there is to answer with while Redis is gone: popular and new items as of some seconds before.
@@ -218,15 +217,21 @@ impl Remote {
     /// # Errors
     /// [`RemoteError::Request`] if the request cannot be answered as it is.
     pub fn recommend_without(&self, request: &RecommendRequest) -> Result<Recommendation, RemoteError> {
-        Ok(self.recommender.recommend_in(&self.base.load().world, request)?)
+        self.answer(|recommender| recommender.recommend_in(&self.base.load().world, request))
     }
 
     /// As [`recommend_without`](Self::recommend_without).
     ///
     /// # Errors
-    /// As there, and if the item is none of the listed ones.
+    /// As there.
     pub fn similar_without(&self, request: &SimilarRequest) -> Result<Recommendation, RemoteError> {
-        Ok(self.recommender.similar_in(&self.base.load().world, request)?)
+        match self.answer(|recommender| recommender.similar_in(&self.base.load().world, request)) {
+            // It is none of the listed ones, and whether there is such an item cannot be found out.
+            Err(RemoteError::Request(RecommendError::UnknownItem { .. })) => {
+                self.recommend_without(&unpersonal(request, request.now))
+            }
+            answer => answer,
+        }
     }
 
     /// As [`recommend_without`](Self::recommend_without).
@@ -234,7 +239,22 @@ impl Remote {
     /// # Errors
     /// As there.
     pub fn rank_without(&self, request: &RankRequest) -> Result<Recommendation, RemoteError> {
-        Ok(self.recommender.rank_in(&self.base.load().world, request)?)
+        self.answer(|recommender| recommender.rank_in(&self.base.load().world, request))
+    }
+
+    fn answer(
+        &self,
+        make: impl FnOnce(&Recommender) -> Result<Recommendation, RecommendError>,
+    ) -> Result<Recommendation, RemoteError> {
+        let (mut make, mut answer) = (Some(make), None);
+        (self.within)(&mut || answer = make.take().map(|make| make(&self.recommender)));
+        // Whoever is given work and does not do it leaves no answer.
+        Ok(answer.ok_or(RemoteError::NotWhole)??)
+    }
+
+    /// Refuses to answer from a Redis that lacks part of what was known.
+    fn check_whole(&self) -> Result<(), RemoteError> {
+        if self.meta.load().whole { Ok(()) } else { Err(RemoteError::NotWhole) }
     }
 
     /// The attributes of an item.
@@ -246,12 +266,27 @@ impl Remote {
         Ok(found.pop().flatten().map(|item| item.attributes))
     }
 
+    /// The attributes of a user.
+    ///
+    /// # Errors
+    /// Redis.
+    pub async fn user_attributes(&self, id: &str) -> Result<Option<Attributes>, RemoteError> {
+        Ok(self.user(id).await?.map(|user| user.attributes))
+    }
+
+    /// Whether something was read that answers can be made from, be it nothing but popular items.
+    pub fn has_begun(&self) -> bool {
+        self.meta.load().whole || self.base.load().meta.whole
+    }
+
     async fn user(&self, id: &str) -> Result<Option<User>, RemoteError> {
         let schema = self.worlds.features.user_attributes();
         let names = || schema.fields().iter().map(|(name, _)| name.as_str());
         let mut get = cmd("HMGET");
         get.arg(self.client.layout().user(id)).arg(STATE);
-        names().for_each(|name| drop(get.arg(name)));
+        for name in names() {
+            get.arg(name);
+        }
         let Value::Array(values) = self.client.call(USER, &get).await? else { return Ok(None) };
         let mut values = values.into_iter().map(|value| match value {
             Value::BulkString(bytes) => Some(bytes),
@@ -311,7 +346,7 @@ impl Remote {
             let asked = asked.map(|((serving, vector), filter)| {
                 let dimension = serving.model.model().manifest().model.rank;
                 let format = VectorFormat { dimension, kind: self.client.config().index.vector_type };
-                let returned = Returned::Fields(vec![ROW.to_owned()]);
+                let returned = Returned::Fields(vec![ROW.to_owned(), STATE.to_owned()]);
                 (serving.search.clone(), Nearest { vector: format.query(vector), k, filter, returned })
             });
             async move {
@@ -328,14 +363,35 @@ impl Remote {
         let more = found.first().is_some_and(|(rows, k)| rows.len() >= *k);
         let mut there = HashSet::new();
         let rows = found.iter().flat_map(|(rows, _)| rows);
-        let near = rows.filter_map(|row| item(&self.worlds, &row.id, row.field(ROW)?));
+        let near = rows.filter_map(|row| item(&self.worlds, &row.id, row.field(ROW)?, row.field(STATE).map(<[u8]>::to_vec)));
         let mut items: Vec<Item> = near.filter(|item| there.insert(item.id.clone())).collect();
         items.extend(others.into_iter().flatten().filter(|item| there.insert(item.id.clone())));
         Ok((items, more))
     }
 }
 
-/// What an answer lacks that Redis did not help with.
-pub fn degraded_by(error: &RedisError) -> String {
-    format!("redis:{}", error.kind())
+/// What asks for popular items in the place of similar ones.
+fn unpersonal(request: &SimilarRequest, now: Option<Timestamp>) -> RecommendRequest {
+    RecommendRequest {
+        user_id: request.item_id.clone(),
+        limit: request.limit,
+        filter: request.filter.clone(),
+        params: request.params.clone(),
+        context: request.context.clone(),
+        exclude: request.exclude.clone(),
+        request_id: request.request_id.clone(),
+        explain: request.explain,
+        now,
+        ..RecommendRequest::default()
+    }
+}
+
+/// What an answer lacks that Redis did not help with, if that is why there is none.
+pub fn degraded_by(error: &RemoteError) -> Option<String> {
+    match error {
+        RemoteError::Request(_) => None,
+        RemoteError::Redis(error) => Some(format!("redis:{}", error.kind())),
+        RemoteError::NotWhole => Some("redis:not_whole".to_owned()),
+        _ => Some("redis:data".to_owned()),
+    }
 }

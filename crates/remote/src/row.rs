@@ -2,7 +2,7 @@
 //! that it indexes. The first byte is the format; then the time of first sight (i64, little-endian, microseconds since 1970); then for each attribute
 //! that the item has its place in the declaration (u16), the length (u32) and the bytes of its value, encoded as the field of its own name is.
 
-use tastemaker_redis::codec::{decode_value, encode_value};
+use tastemaker_redis::{decode_value, encode_value};
 use tastemaker_types::{AttributeSchema, Attributes, Timestamp};
 
 /// The field.

@@ -21,15 +21,22 @@ pub(crate) struct Writes {
     state: Arc<OnlineState>,
     /// The features of users, to be read by people.
     plan: ReadPlan,
+    items_have_features: bool,
 }
 
 impl Writes {
-    pub(crate) fn new(layout: Layout, config: RedisConfig, catalog: Arc<Catalog>, state: Arc<OnlineState>) -> Self {
+    pub(crate) fn new(
+        layout: Layout,
+        config: RedisConfig,
+        catalog: Arc<Catalog>,
+        state: Arc<OnlineState>,
+        items_have_features: bool,
+    ) -> Self {
         let set = state.features();
         let shown = (0..).map(FeatureId).zip(set.features());
         let shown = shown.filter(|(_, feature)| feature.entity == Entity::User && feature.source != Source::Embedding);
         let plan = ReadPlan::new(set, shown.map(|(id, _)| id).collect());
-        Self { layout, config, catalog, state, plan }
+        Self { layout, config, catalog, state, plan, items_have_features }
     }
 
     pub(crate) fn state(&self) -> &Arc<OnlineState> {
@@ -62,7 +69,12 @@ impl Writes {
             }
         }
         let absent = schema.fields().iter().map(|(name, _)| name).filter(|name| !attributes.contains_key(*name));
-        HashWrite { key, position, change: HashChange::Set { remove: absent.cloned().collect(), set } }
+        let mut remove: Vec<String> = absent.cloned().collect();
+        match self.state.export_item(row).filter(|_| self.items_have_features) {
+            Some(state) => set.push((STATE.to_owned(), state)),
+            None => remove.push(STATE.to_owned()),
+        }
+        HashWrite { key, position, change: HashChange::Set { remove, set } }
     }
 
     /// A user as they are now, or that they are forgotten.

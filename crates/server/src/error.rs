@@ -4,6 +4,7 @@ use tastemaker_artifacts::{ArtifactError, Version};
 use tastemaker_features::set::FeatureSetError;
 use tastemaker_log::LogError;
 use tastemaker_recommend::{RecommendError, SetupError};
+use tastemaker_remote::RemoteError;
 
 use crate::RefusedRows;
 
@@ -44,6 +45,12 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
+    /// The Redis that the project serves from.
+    #[error(transparent)]
+    Online(RemoteError),
+    /// What only the server with the log can do.
+    #[error("this server keeps no event log (server.stateless); {0}")]
+    Stateless(&'static str),
     /// A write to an engine that was opened for reading.
     #[error(
         "the project was opened for reading; writes go through the running server, or through one opened for writing"
@@ -55,6 +62,15 @@ pub enum EngineError {
         /// What failed, why, and what to do.
         what: String,
     },
+}
+
+impl From<RemoteError> for EngineError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Request(error) => Self::Recommend(error),
+            other => Self::Online(other),
+        }
+    }
 }
 
 impl EngineError {

@@ -7,12 +7,18 @@ use tastemaker_types::Timestamp;
 use super::Engine;
 
 impl Engine {
+    /// Whether requests can be answered.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.online.as_ref().is_none_or(|online| online.has_begun())
+    }
+
     /// The readiness answer under the status `word`.
     pub(crate) fn health(&self, word: &str) -> Ready {
         Ready {
             status: word.to_owned(),
             generation: self.generation_health(),
             refused_generation: self.refused(),
+            online: self.online.as_ref().map(|online| online.health()),
             log: self.log_health(),
             items: self.catalog.snapshot().alive_rows().count(),
             users: self.state.user_count(),
@@ -39,6 +45,9 @@ impl Engine {
                 let age = now.as_seconds() - newest.as_seconds();
                 self.monitor.set(&metrics::FEATURE_VIEW_AGE_SECONDS, [&view.name], age);
             }
+        }
+        if let Some(online) = &self.online {
+            online.render(log.appended);
         }
         if let Some(log) = self.log.read().as_ref() {
             let stats = log.stats();

@@ -8,12 +8,13 @@ mod feature_list;
 mod features;
 mod generations;
 mod health;
+mod online;
 mod push;
 mod recommend;
 mod replay;
 mod validation;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -25,11 +26,13 @@ use tastemaker_features::set::FeatureSet;
 use tastemaker_log::{Appended, EventLog, LogError, LogOptions, LogReader};
 use tastemaker_monitor::{Monitor, catalogue as metrics};
 use tastemaker_recommend::Recommender;
+use tastemaker_remote::Follower;
 use tastemaker_store::Catalog;
 use tastemaker_types::{Attributes, Position, Record, Timestamp, Window};
 
 use crate::EngineError;
 use crate::ingest::Rules;
+use online::{Here, Online};
 
 pub use feature_list::list_features;
 pub(crate) use features::{BYTES_PER_VALUE, cells};
@@ -42,10 +45,12 @@ const ON_DISK_WITHIN: Window = Window::from_millis(10_000);
 /// How a project is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// As the one writer of its log; fails while another has it.
+    /// As the one writer of its log; fails while another has it. With `storage.online`, answers come from there, and the log is followed into it.
     ReadWrite,
     /// Beside a running server or alone; sees the log as it is at that moment.
     ReadOnly,
+    /// Without its log: answers come from `storage.online`.
+    Stateless,
 }
 
 /// A project opened: its log, its state, its models. Shared by reference among any number of threads.
@@ -54,7 +59,8 @@ pub struct Engine {
     rules: Rules,
     catalog: Arc<Catalog>,
     state: Arc<OnlineState>,
-    recommender: Recommender,
+    recommender: Arc<Recommender>,
+    online: Option<Arc<Online>>,
     generations: GenerationStore,
     /// Held while a generation is loaded and installed, so that two switches cannot cross.
     switching: Mutex<()>,
@@ -75,31 +81,48 @@ impl Engine {
         let features = Arc::new(FeatureSet::compile(&config)?);
         let options = tastemaker_recommend::state_options(&config);
         let state = Arc::new(OnlineState::with_features(options, Arc::clone(&catalog), features));
+        let followed = Arc::new(OnceLock::new());
         let log = match access {
-            Access::ReadWrite => Some(open_log(&config, &state)?),
-            Access::ReadOnly => None,
+            Access::ReadWrite => Some(open_log(&config, &state, &followed)?),
+            Access::ReadOnly | Access::Stateless => None,
         };
-        let reader = match &log {
-            Some(log) => Some(log.reader()),
-            None => match LogReader::open(config.storage.log_dir()) {
+        let reader = match (&log, access) {
+            (Some(log), _) => Some(log.reader()),
+            (None, Access::Stateless) => None,
+            (None, _) => match LogReader::open(config.storage.log_dir()) {
                 Ok(reader) => Some(reader),
                 // A project without a log is an empty one.
                 Err(LogError::NotFound { .. }) => None,
                 Err(error) => return Err(error.into()),
             },
         };
-        if let Some(reader) = reader {
-            let took = replay::replay(&reader, &state)?;
+        if let Some(reader) = &reader {
+            let took = replay::replay(reader, &state)?;
             monitor.set(&metrics::REPLAY_SECONDS, [], took.as_secs_f64());
         }
         // So that an increase is seen from the first failure on.
         for reason in ["full", "failed"] {
             monitor.count_to(&metrics::LOG_WRITE_FAILURES, [reason], 0);
         }
-        let recommender = Recommender::new(&config, Arc::clone(&catalog), Arc::clone(&state))?;
+        let recommender = Arc::new(Recommender::new(&config, Arc::clone(&catalog), Arc::clone(&state))?);
+        let generations = GenerationStore::open(config.storage.generations_dir());
+        let online = match &config.storage.online {
+            Some(url) if access != Access::ReadOnly => {
+                let (catalog, state, monitor) = (&catalog, &state, &monitor);
+                let (config, recommender, generations) = (&config, &recommender, &generations);
+                let here = Here { config, catalog, state, recommender, generations, monitor };
+                Some(Arc::new(Online::open(url, &here, reader)?))
+            }
+            _ => None,
+        };
+        if let Some(follower) = online.as_ref().and_then(|online| online.follower()) {
+            // The log has just been opened, and nobody wrote to it since.
+            drop(followed.set(Arc::clone(follower)));
+        }
         let engine = Self {
             rules: Rules::new(Arc::clone(&config)),
-            generations: GenerationStore::open(config.storage.generations_dir()),
+            generations,
+            online,
             config,
             catalog,
             state,
@@ -109,7 +132,9 @@ impl Engine {
             log: RwLock::new(log),
             monitor,
         };
-        engine.reload_if_promoted();
+        if access != Access::Stateless {
+            engine.reload_if_promoted();
+        }
         engine.state.refresh(Timestamp::now());
         Ok(engine)
     }
@@ -148,19 +173,49 @@ impl Engine {
     /// Encodes and queues records; they are written whether or not the answer is waited for.
     pub(crate) fn begin_write(&self, records: Vec<Record>) -> Result<PendingWrite, EngineError> {
         let log = self.log.read();
-        let log = log.as_ref().ok_or(EngineError::ReadOnly)?;
+        let log = log.as_ref().ok_or(if self.is_stateless() {
+            EngineError::Stateless("send writes to the server that has it")
+        } else {
+            EngineError::ReadOnly
+        })?;
         Ok(PendingWrite { since: Instant::now(), done: Box::pin(log.append_async(records)) })
     }
 
+    /// Whether it has no log at all.
+    pub(crate) fn is_stateless(&self) -> bool {
+        self.online.as_ref().is_some_and(|online| online.follower().is_none())
+    }
+
     /// The attributes of an item that exists.
-    pub fn item(&self, id: &str) -> Option<Attributes> {
+    ///
+    /// # Errors
+    /// On a stateless server, Redis.
+    pub async fn item(&self, id: &str) -> Result<Option<Attributes>, EngineError> {
+        if let Some(online) = self.online.as_ref().filter(|_| self.is_stateless()) {
+            return Ok(online.remote().item(id).await?);
+        }
+        Ok(self.item_here(id))
+    }
+
+    /// As [`item`](Self::item), of this process's own catalog.
+    pub fn item_here(&self, id: &str) -> Option<Attributes> {
         let catalog = self.catalog.snapshot();
         let row = catalog.row(id).filter(|row| catalog.alive(*row))?;
         Some(catalog.attributes(row))
     }
 
     /// The attributes of a user that has any, or has done something.
-    pub fn user(&self, id: &str) -> Option<Attributes> {
+    ///
+    /// # Errors
+    /// On a stateless server, Redis.
+    pub async fn user(&self, id: &str) -> Result<Option<Attributes>, EngineError> {
+        if let Some(online) = self.online.as_ref().filter(|_| self.is_stateless()) {
+            return Ok(online.remote().user_attributes(id).await?);
+        }
+        Ok(self.user_here(id))
+    }
+
+    fn user_here(&self, id: &str) -> Option<Attributes> {
         self.state.user(id, Timestamp::now()).map(|user| user.attributes)
     }
 
@@ -180,7 +235,7 @@ impl Engine {
         ids.truncate(limit);
         let next = ids.last().filter(|_| more).cloned();
         // A user forgotten since then is left out.
-        let page = ids.into_iter().filter_map(|id| self.user(&id).map(|attributes| (id, attributes))).collect();
+        let page = ids.into_iter().filter_map(|id| self.user_here(&id).map(|attributes| (id, attributes))).collect();
         (page, next)
     }
 
@@ -209,7 +264,9 @@ impl Engine {
         };
         let mut tasks = vec![
             every(Duration::from_millis(500), |engine| {
-                engine.reload_if_promoted();
+                if !engine.is_stateless() {
+                    engine.reload_if_promoted();
+                }
             }),
             every(Duration::from_secs(1), |engine| engine.state.refresh(Timestamp::now())),
             every(Duration::from_secs(5), |engine| engine.monitor.upkeep()),
@@ -221,6 +278,9 @@ impl Engine {
                 let period = engine.config.recommend.validate_every.unwrap_or_default();
                 engine.validate_features(Timestamp::now().minus(period).minus(period).minus(ON_DISK_WITHIN));
             }));
+        }
+        if let Some(online) = &self.online {
+            tasks.extend(online.start());
         }
         BackgroundTasks(tasks)
     }
@@ -255,13 +315,22 @@ impl PendingWrite {
     }
 }
 
-fn open_log(config: &Config, state: &Arc<OnlineState>) -> Result<EventLog, EngineError> {
+fn open_log(
+    config: &Config,
+    state: &Arc<OnlineState>,
+    followed: &Arc<OnceLock<Arc<Follower>>>,
+) -> Result<EventLog, EngineError> {
     let options = LogOptions {
         segment_bytes: config.storage.segment_size.bytes(),
         max_call_records: config.server.batch_limit.max(1),
         ..LogOptions::default()
     };
-    let state = Arc::clone(state);
-    let apply = move |records: &[(Position, Record)]| state.apply(records);
+    let (state, followed) = (Arc::clone(state), Arc::clone(followed));
+    let apply = move |records: &[(Position, Record)]| {
+        state.apply(records);
+        if let Some(follower) = followed.get() {
+            follower.note(records);
+        }
+    };
     Ok(EventLog::open(config.storage.log_dir(), options, Box::new(apply))?)
 }

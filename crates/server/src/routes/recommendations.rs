@@ -34,7 +34,7 @@ pub(super) async fn recommend(
     Extension(id): Extension<RequestId>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<RecommendationsResponse>, ApiError> {
-    answer_user(&app, id, parse(&body)?)
+    answer_user(&app, id, parse(&body)?).await
 }
 
 /// Recommend items to a user, asked for in the query string
@@ -53,7 +53,7 @@ pub(super) async fn recommend_user(
     Params(query): Params<RecommendationsQuery>,
 ) -> Result<Json<RecommendationsResponse>, ApiError> {
     let context = context(query.context.as_deref())?;
-    answer_user(&app, id, RecommendationsRequest { context, ..query.for_user(user) })
+    answer_user(&app, id, RecommendationsRequest { context, ..query.for_user(user) }).await
 }
 
 /// Find items like an item
@@ -80,7 +80,7 @@ pub(super) async fn similar(
         request_id: Some(id.0),
         ..SimilarRequest::default()
     };
-    Ok(response(app.engine().similar(&request)?, None))
+    Ok(response(app.engine().similar(&request).await?, None))
 }
 
 /// Order given items for a user
@@ -98,12 +98,12 @@ pub(super) async fn rank(
 ) -> Result<Json<RecommendationsResponse>, ApiError> {
     let RankBody { user_id, items, context, explain } = parse(&body)?;
     let request = RankRequest { user_id, items, context, explain, request_id: Some(id.0), now: None };
-    Ok(response(app.engine().rank(&request)?, Some(request.user_id)))
+    Ok(response(app.engine().rank(&request).await?, Some(request.user_id)))
 }
 
-// An answer takes a millisecond of CPU time and never waits, so it is made on the thread that read the request: handing it
+// An answer takes a millisecond of CPU time and waits for nothing but Redis, so it is made on the thread that read the request: handing it
 // to another would cost more than it frees.
-fn answer_user(
+async fn answer_user(
     app: &App,
     id: RequestId,
     asked: RecommendationsRequest,
@@ -122,7 +122,7 @@ fn answer_user(
         now: None,
         request_id: Some(id.0),
     };
-    Ok(response(app.engine().recommend(&request)?, Some(request.user_id)))
+    Ok(response(app.engine().recommend(&request).await?, Some(request.user_id)))
 }
 
 fn check_filter(filter: Option<&str>, params: usize) -> Result<(), ApiError> {
