@@ -138,12 +138,10 @@ impl OnlineState {
             let at = Timestamp::from_micros(liked.at);
             Some(Liked { row: row(&liked.item_id)?, weight: liked.weight, at })
         });
-        let mut liked: Vec<Liked> = liked.collect();
+        // In the order that they had, in which equal times are by the rows of the other catalog: what is liked last stays so.
+        let liked: Vec<Liked> = liked.collect();
         let met = user.seen.iter().filter_map(|(item, seconds)| Some(Seen { row: row(item)?, seconds: *seconds }));
-        let mut seen: Vec<Seen> = met.collect();
-        // Equal times are in the order of this catalog's rows.
-        liked.sort_by_key(|liked| (liked.at, liked.row));
-        seen.sort_by_key(|seen| (seen.seconds, seen.row));
+        let seen: Vec<Seen> = met.collect();
         let pairs = user.pairs.iter().filter_map(|(item, pair)| Some((row(item)?, pair.into())));
         let features = UserState { own: (&user.own).into(), pairs: pairs.collect() };
         self.users().put(id, liked, seen, attributes, features);
