@@ -3,6 +3,8 @@
 //! [postcard](https://postcard.jamesmunns.com/wire-format). Items are named by their ids, since rows are those of one process. Attributes are not
 //! in it: they are kept where they can be read by name.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use tastemaker_config::Entity;
 use tastemaker_types::{Attributes, FeatureValue, Position, Timestamp};
@@ -219,8 +221,16 @@ impl OnlineState {
                 popular.push(row);
             }
         }
-        let newest = rankings.newest.iter().filter_map(|(id, at)| Some((catalog.row(id)?, Timestamp::from_micros(*at))));
-        self.put_rankings(Rankings::restored(now, weights, rankings.scale, popular, newest.collect()));
+        let known = rankings.newest.iter().filter_map(|(id, at)| Some((catalog.row(id)?, Timestamp::from_micros(*at))));
+        let known: Vec<(u32, Timestamp)> = known.collect();
+        // What came after the rankings were made is newer than all of them.
+        let listed: HashSet<u32> = known.iter().map(|(row, _)| *row).collect();
+        let later = (0..catalog.len() as u32).filter_map(|row| Some((row, catalog.first_seen(row)?)));
+        let mut newest: Vec<(u32, Timestamp)> =
+            later.filter(|(row, seen)| *seen > rankings.at() && !listed.contains(row)).collect();
+        newest.sort_by_key(|(row, seen)| (std::cmp::Reverse(*seen), *row));
+        newest.extend(known);
+        self.put_rankings(Rankings::restored(now, weights, rankings.scale, popular, newest));
     }
 }
 

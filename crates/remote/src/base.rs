@@ -46,7 +46,7 @@ impl Base {
     /// Before anything was read.
     pub(crate) fn empty(worlds: &Worlds) -> Result<Self, RemoteError> {
         let rankings = Arc::new(PortableRankings::default());
-        let world = worlds.of(Vec::new(), None, &rankings, None, Timestamp::now())?;
+        let world = worlds.of(Vec::new(), Vec::new(), &rankings, None, Timestamp::now())?;
         let (meta, items) = (Meta::default(), Arc::default());
         Ok(Self { meta, serving: None, rankings, world, missing_model: None, items, next: 0 })
     }
@@ -93,7 +93,7 @@ impl Base {
         }
         let listed = items.values().cloned().collect();
         let model = serving.as_ref().map(|serving| &serving.model);
-        let world = worlds.of(listed, None, &rankings, model, Timestamp::now())?;
+        let world = worlds.of(listed, Vec::new(), &rankings, model, Timestamp::now())?;
         let (items, next) = (Arc::new(items), from + AGAIN);
         Ok(Some(Self { meta, serving, rankings, world, missing_model, items, next }))
     }

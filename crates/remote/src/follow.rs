@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 use tastemaker_config::{Config, Entity};
 use tastemaker_features::OnlineState;
 use tastemaker_log::LogReader;
-use tastemaker_redis::{Client, Cmd, HashWrite, Operation, Pipeline, RedisError, Script, cmd};
+use tastemaker_redis::{BreakerState, Client, Cmd, HashWrite, Operation, Pipeline, RedisError, Script, cmd};
 use tastemaker_store::Catalog;
 use tastemaker_types::{Position, Record, Timestamp};
+use tokio::sync::{Notify, watch};
 
 use crate::RemoteError;
 use crate::meta::{FILLING, Meta};
@@ -25,8 +26,8 @@ use crate::writes::Writes;
 const WRITE: Operation = Operation::repeatable("follow").bulk();
 const META: Operation = Operation::repeatable("meta");
 
-/// Between two looks at what was noted.
-const PAUSE: Duration = Duration::from_millis(5);
+/// With more than this to write, nobody waits for it.
+const BUSY: usize = 4_096;
 /// After a failure.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// Between two looks at what Redis says of itself, and two writes of rankings.
@@ -104,7 +105,10 @@ pub struct Follower {
     items_have_features: bool,
     /// One at a time, so that `written` does not run ahead of an earlier one.
     flushing: tokio::sync::Mutex<()>,
-    written: AtomicU64,
+    /// Something was noted.
+    noted: Notify,
+    /// One past the last record that Redis has.
+    written: watch::Sender<u64>,
     whole: AtomicBool,
     /// Whether the records that Redis did not get before this process began were noted.
     caught_up: AtomicBool,
@@ -135,7 +139,8 @@ impl Follower {
             met: Mutex::default(),
             items_have_features,
             flushing: tokio::sync::Mutex::default(),
-            written: AtomicU64::new(0),
+            noted: Notify::new(),
+            written: watch::Sender::new(0),
             whole: AtomicBool::new(false),
             caught_up: AtomicBool::new(false),
             running: AtomicBool::new(false),
@@ -185,6 +190,8 @@ impl Follower {
                 Record::Served(_) => {}
             }
         }
+        drop((pending, met));
+        self.noted.notify_one();
     }
 
     /// Notes every user and item, as after a loss of Redis's data.
@@ -201,7 +208,7 @@ impl Follower {
     pub fn lag(&self) -> Lag {
         Lag {
             pending: self.pending.lock().len(),
-            written: self.written.load(Ordering::Acquire),
+            written: *self.written.borrow(),
             whole: self.whole.load(Ordering::Acquire),
         }
     }
@@ -217,7 +224,7 @@ impl Follower {
         let Some(position) = self.writes.state().position() else { return Ok(0) };
         let result = self.write(&mut taken, position, progress).await;
         match &result {
-            Ok(_) => drop(self.written.fetch_max(position.0 + 1, Ordering::AcqRel)),
+            Ok(_) => self.rise(position.0 + 1),
             Err(_) => self.pending.lock().put_back(taken),
         }
         result
@@ -282,8 +289,32 @@ impl Follower {
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            let look = looked.map_or(Duration::ZERO, |at| LOOK_EVERY.saturating_sub(at.elapsed()));
+            tokio::select! {
+                () = self.noted.notified() => {}
+                () = tokio::time::sleep(look) => {}
+            }
         }
+    }
+
+    /// Waits until Redis has the records up to a position, so that whoever wrote them reads them there; not if it does not answer, or has much else to
+    /// take, and never longer than a command may.
+    pub async fn reached(&self, position: Position) {
+        let busy = self.pending.lock().len() > BUSY;
+        if busy || !self.running() || !self.whole() || self.client.breaker() != BreakerState::Closed {
+            return;
+        }
+        let mut written = self.written.subscribe();
+        let there = written.wait_for(|written| *written > position.0);
+        let _in_time = tokio::time::timeout(self.client.deadline(META), there).await.is_ok();
+    }
+
+    fn rise(&self, written: u64) {
+        self.written.send_if_modified(|known| {
+            let more = written > *known;
+            *known = written.max(*known);
+            more
+        });
     }
 
     async fn step(&self, due: bool) -> Result<(), RemoteError> {
@@ -349,7 +380,7 @@ impl Follower {
             self.note(&chunk);
             tokio::task::yield_now().await;
         }
-        self.written.fetch_max(next, Ordering::AcqRel);
+        self.rise(next);
         self.caught_up.store(true, Ordering::Release);
         Ok(())
     }
@@ -380,7 +411,7 @@ impl Follower {
             self.run_script(&COMPLETE, complete).await?;
         }
         let mut advance = ADVANCE.run(layout.meta());
-        let last = self.written.load(Ordering::Acquire).checked_sub(1).map_or(-1, |last| last as i64);
+        let last = self.written.borrow().checked_sub(1).map_or(-1, |last| last as i64);
         advance.arg(now.as_micros()).arg(last);
         self.run_script(&ADVANCE, advance).await
     }

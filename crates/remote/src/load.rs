@@ -30,19 +30,18 @@ pub(crate) struct Worlds {
 }
 
 impl Worlds {
-    /// A world of these items, and of a user if one is given. Items that the user liked and that are not among them are there for the user's vector
-    /// alone.
+    /// A world of these items and users. Items that the users liked and that are not among them are there for the users' vectors alone.
     pub(crate) fn of(
         &self,
         items: Vec<Item>,
-        user: Option<(&str, &PortableUser, Attributes)>,
+        users: Vec<(&str, &PortableUser, Attributes)>,
         rankings: &PortableRankings,
         model: Option<&PublishedModel>,
         now: Timestamp,
     ) -> Result<World, GenerationError> {
         let mut there: HashSet<&str> = HashSet::with_capacity(items.len());
         let listed: Vec<&Item> = items.iter().filter(|item| there.insert(&item.id)).collect();
-        let history = user.iter().flat_map(|(_, user, _)| user.history());
+        let history = users.iter().flat_map(|(_, user, _)| user.history());
         let liked: Vec<&str> = history.map(|liked| liked.item_id.as_str()).filter(|id| there.insert(id)).collect();
         let upserts = listed.iter().map(|item| EntityUpsert {
             id: item.id.clone(),
@@ -58,7 +57,7 @@ impl Worlds {
 
         let features = Arc::clone(&self.features);
         let state = OnlineState::with_features(self.options.clone(), Arc::clone(&catalog), features);
-        if let Some((id, user, attributes)) = user {
+        for (id, user, attributes) in users {
             state.import_user(id, user, attributes);
         }
         for (row, item) in (0u32..).zip(&listed) {

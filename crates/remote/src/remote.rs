@@ -15,7 +15,7 @@ use tastemaker_recommend::{
 use tastemaker_redis::layout::STATE;
 use tastemaker_redis::search::{Filter, Returned};
 use tastemaker_redis::{
-    Client, Nearest, Operation, Pushdown, Value, VectorFormat, cmd, decode_attributes,
+    Client, Nearest, Operation, Pipeline, Pushdown, Value, VectorFormat, decode_attributes,
 };
 use tastemaker_types::{Attributes, Timestamp};
 
@@ -28,7 +28,10 @@ use crate::row::ROW;
 use crate::writes::fold_in;
 
 const USER: Operation = Operation::repeatable("read_user");
+const MANY: Operation = Operation::repeatable("read_many").bulk();
 const ITEMS: Operation = Operation::repeatable("read_items");
+/// More users or items than this take longer than a request for a recommendation may.
+const FEW: usize = 200;
 /// Between two looks at whether generation or rankings changed.
 const REFRESH: Duration = Duration::from_millis(500);
 /// The most items that one search asks for.
@@ -67,6 +70,8 @@ pub struct Remote {
     base: ArcSwap<Base>,
     /// Candidates of the source of similar items, if it is on.
     similar: Option<usize>,
+    /// Whether the recommender's own world has everything, so that it knows first what is popular and new.
+    has_log: bool,
 }
 
 /// A user as a request needs them.
@@ -91,7 +96,7 @@ struct Gathered {
 }
 
 impl Remote {
-    /// Answers as `recommender` does, whose own world does not matter.
+    /// Answers as `recommender` does. Of the world that it has, only what is popular and new counts, and that where it `has_log`.
     ///
     /// # Errors
     /// The settings do not fit together.
@@ -102,12 +107,13 @@ impl Remote {
         features: SharedFeatures,
         models: Models,
         within: Within,
+        has_log: bool,
     ) -> Result<Self, RemoteError> {
         let worlds = Worlds { attributes: config.items.schema(), options: state_options(config), features };
         let source = &config.recommend.sources.item_to_item;
         let similar = source.enabled.then(|| source.quota.unwrap_or(config.recommend.candidates));
         let (meta, base) = (ArcSwap::default(), ArcSwap::from_pointee(Base::empty(&worlds)?));
-        Ok(Self { base, meta, client, recommender, within, worlds, models, similar })
+        Ok(Self { base, meta, client, recommender, within, worlds, models, similar, has_log })
     }
 
     /// How Redis stands, as of the last look.
@@ -154,7 +160,7 @@ impl Remote {
         self.check_whole()?;
         let base = self.base.load_full();
         let user = self.user(&request.user_id).await?;
-        let others = self.recommender.unpersonal_in(&base.world, &request)?;
+        let others = self.recommender.unpersonal_in(&self.overview(&base), &request)?;
         let met = user.as_ref().map_or(0, |user| user.state.seen_count()).min(MAX_MET);
         let mut nearest = (candidates + met + request.exclude.len()).min(MAX_NEAREST);
         loop {
@@ -181,7 +187,7 @@ impl Remote {
         let (limit, candidates) = self.recommender.extent(&unpersonal)?;
         self.check_whole()?;
         let base = self.base.load_full();
-        let others = self.recommender.unpersonal_in(&base.world, &unpersonal)?;
+        let others = self.recommender.unpersonal_in(&self.overview(&base), &unpersonal)?;
         let others = others.iter().map(String::as_str).chain([request.item_id.as_str()]).collect();
         let serving = base.serving.as_deref();
         let taste = serving.and_then(|serving| {
@@ -192,7 +198,7 @@ impl Remote {
         let wanted = Wanted { now, condition, nearest, others };
         let items = self.items(serving, &[(taste, nearest)], &wanted).await?.0;
         let model = serving.map(|serving| &serving.model);
-        let world = self.worlds.of(items, None, &base.rankings, model, now).map_err(RemoteError::Generation)?;
+        let world = self.worlds.of(items, Vec::new(), &base.rankings, model, now).map_err(RemoteError::Generation)?;
         self.answer(|recommender| recommender.similar_in(&world, &request))
     }
 
@@ -252,6 +258,11 @@ impl Remote {
         Ok(answer.ok_or(RemoteError::NotWhole)??)
     }
 
+    /// Where popular and new items are listed.
+    fn overview(&self, base: &Base) -> World {
+        if self.has_log { self.recommender.world() } else { base.world.clone() }
+    }
+
     /// Refuses to answer from a Redis that lacks part of what was known.
     fn check_whole(&self) -> Result<(), RemoteError> {
         if self.meta.load().whole { Ok(()) } else { Err(RemoteError::NotWhole) }
@@ -279,29 +290,63 @@ impl Remote {
         self.meta.load().whole || self.base.load().meta.whole
     }
 
+    /// A world of these users and items, to read their features in.
+    ///
+    /// # Errors
+    /// Redis.
+    pub async fn world_of(&self, users: &[String], items: &[String]) -> Result<World, RemoteError> {
+        self.check_whole()?;
+        let ids: Vec<&str> = users.iter().map(String::as_str).collect();
+        let items: Vec<&str> = items.iter().map(String::as_str).collect();
+        let read = if ids.len().max(items.len()) > FEW { MANY } else { USER };
+        let (users, items) = futures::future::try_join(
+            self.users(read, &ids),
+            read_items(&self.client, &self.worlds, read, &items),
+        )
+        .await?;
+        let base = self.base.load();
+        let known = ids.iter().zip(&users).filter_map(|(id, user)| Some((*id, user.as_ref()?)));
+        let known = known.map(|(id, user)| (id, &user.state, user.attributes.clone())).collect();
+        let model = base.serving.as_deref().map(|serving| &serving.model);
+        let items = items.into_iter().flatten().collect();
+        self.worlds.of(items, known, &base.rankings, model, Timestamp::now()).map_err(RemoteError::Generation)
+    }
+
     async fn user(&self, id: &str) -> Result<Option<User>, RemoteError> {
+        Ok(self.users(USER, &[id]).await?.pop().flatten())
+    }
+
+    /// Users by id, in order; none where nobody knows them.
+    async fn users(&self, operation: Operation, ids: &[&str]) -> Result<Vec<Option<User>>, RemoteError> {
         let schema = self.worlds.features.user_attributes();
-        let names = || schema.fields().iter().map(|(name, _)| name.as_str());
-        let mut get = cmd("HMGET");
-        get.arg(self.client.layout().user(id)).arg(STATE);
-        for name in names() {
-            get.arg(name);
+        let mut pipeline = Pipeline::with_capacity(ids.len());
+        for id in ids {
+            let get = pipeline.cmd("HMGET").arg(self.client.layout().user(id)).arg(STATE);
+            for (name, _) in schema.fields() {
+                get.arg(name);
+            }
         }
-        let Value::Array(values) = self.client.call(USER, &get).await? else { return Ok(None) };
+        let answers = self.client.pipeline(operation, &pipeline).await?;
+        answers.into_iter().map(|answer| Ok(self.read_user(answer?))).collect()
+    }
+
+    fn read_user(&self, answer: Value) -> Option<User> {
+        let Value::Array(values) = answer else { return None };
+        let schema = self.worlds.features.user_attributes();
         let mut values = values.into_iter().map(|value| match value {
             Value::BulkString(bytes) => Some(bytes),
             _ => None,
         });
-        let Some(state) = values.next().flatten() else { return Ok(None) };
-        let fields: Vec<(&str, Vec<u8>)> =
-            names().zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
+        let state = values.next().flatten()?;
+        let names = schema.fields().iter().map(|(name, _)| name.as_str());
+        let fields: Vec<(&str, Vec<u8>)> = names.zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
         let attributes = decode_attributes(schema, fields.iter().map(|(name, value)| (*name, value.as_slice())));
         match PortableUser::decode(&self.worlds.features, &state) {
-            Ok(state) => Ok(Some(User { state, attributes })),
+            Ok(state) => Some(User { state, attributes }),
             Err(error) => {
                 // As one of whom nothing is known; the server with the log writes it anew.
                 tracing::warn!(%error, "the state of a user in Redis cannot be read");
-                Ok(None)
+                None
             }
         }
     }
@@ -323,7 +368,7 @@ impl Remote {
         let searches = [(vector, wanted.nearest), (taste, tasted)];
         let (items, more) = self.items(serving, &searches, wanted).await?;
         let user = user_id.zip(user).map(|(id, user)| (id, &user.state, user.attributes.clone()));
-        let world = self.worlds.of(items, user, &base.rankings, model, wanted.now).map_err(RemoteError::Generation)?;
+        let world = self.worlds.of(items, user.into_iter().collect(), &base.rankings, model, wanted.now).map_err(RemoteError::Generation)?;
         Ok(Gathered { world, more })
     }
 

@@ -14,7 +14,7 @@ mod state;
 
 use std::sync::Arc;
 
-pub use engine::{Access, Engine, FeaturesRequest, OnlineFeatures, list_features};
+pub use engine::{Access, Engine, FeaturesRequest, OnlineFeatures, follower, list_features};
 pub use error::EngineError;
 pub use feature_rows::RefusedRows;
 pub use serve::{serve, serve_engine, shutdown_signal};

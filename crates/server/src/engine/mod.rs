@@ -38,6 +38,7 @@ pub use feature_list::list_features;
 pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
+pub use online::follower;
 
 /// Answers are on disk after this long, on the slowest of disks.
 const ON_DISK_WITHIN: Window = Window::from_millis(10_000);
@@ -52,6 +53,9 @@ pub enum Access {
     /// Without its log: answers come from `storage.online`.
     Stateless,
 }
+
+/// Ids with attributes, and the cursor of the next page.
+pub(crate) type Page = (Vec<(String, Attributes)>, Option<String>);
 
 /// A project opened: its log, its state, its models. Shared by reference among any number of threads.
 pub struct Engine {
@@ -178,7 +182,8 @@ impl Engine {
         } else {
             EngineError::ReadOnly
         })?;
-        Ok(PendingWrite { since: Instant::now(), done: Box::pin(log.append_async(records)) })
+        let follower = self.online.as_ref().and_then(|online| online.follower()).cloned();
+        Ok(PendingWrite { since: Instant::now(), done: Box::pin(log.append_async(records)), follower })
     }
 
     /// Whether it has no log at all.
@@ -220,23 +225,35 @@ impl Engine {
     }
 
     /// A page of items in the order in which they were first met, from the row that the cursor names, and the cursor of the next.
-    pub fn items_page(&self, from: u32, limit: usize) -> (Vec<(String, Attributes)>, Option<String>) {
+    ///
+    /// # Errors
+    /// The server is stateless.
+    pub fn items_page(&self, from: u32, limit: usize) -> Result<Page, EngineError> {
+        self.check_lists()?;
         let catalog = self.catalog.snapshot();
         let mut alive = (from..catalog.len() as u32).filter(|row| catalog.alive(*row));
         let entity = |row| Some((catalog.id(row)?.to_string(), catalog.attributes(row)));
         let page = alive.by_ref().take(limit).filter_map(entity).collect();
-        (page, alive.next().map(|row| row.to_string()))
+        Ok((page, alive.next().map(|row| row.to_string())))
     }
 
     /// A page of users in the order of their ids, and the cursor of the next.
-    pub fn users_page(&self, cursor: Option<&str>, limit: usize) -> (Vec<(String, Attributes)>, Option<String>) {
+    ///
+    /// # Errors
+    /// The server is stateless.
+    pub fn users_page(&self, cursor: Option<&str>, limit: usize) -> Result<Page, EngineError> {
+        self.check_lists()?;
         let mut ids = self.state.user_ids_after(cursor, limit + 1);
         let more = ids.len() > limit;
         ids.truncate(limit);
         let next = ids.last().filter(|_| more).cloned();
         // A user forgotten since then is left out.
         let page = ids.into_iter().filter_map(|id| self.user_here(&id).map(|attributes| (id, attributes))).collect();
-        (page, next)
+        Ok((page, next))
+    }
+
+    fn check_lists(&self) -> Result<(), EngineError> {
+        if self.is_stateless() { Err(EngineError::Stateless("ask the server that has it for lists")) } else { Ok(()) }
     }
 
     /// Commits what waits to be written and lets go of the log; later writes fail. Reads go on.
@@ -300,10 +317,11 @@ impl Drop for BackgroundTasks {
 pub(crate) struct PendingWrite {
     since: Instant,
     done: BoxFuture<'static, Result<Vec<Appended>, LogError>>,
+    follower: Option<Arc<Follower>>,
 }
 
 impl PendingWrite {
-    /// Done when they are on disk and applied.
+    /// Done when they are on disk and applied, and, if it answers, in the Redis that is served from.
     pub(crate) async fn wait(self, monitor: &Monitor) -> Result<Vec<Appended>, EngineError> {
         let outcome = self.done.await;
         match &outcome {
@@ -311,7 +329,11 @@ impl PendingWrite {
             Err(LogError::DiskFull { .. }) => monitor.count(&metrics::LOG_WRITE_FAILURES, ["full"], 1),
             Err(_) => monitor.count(&metrics::LOG_WRITE_FAILURES, ["failed"], 1),
         }
-        Ok(outcome?)
+        let appended = outcome?;
+        if let (Some(follower), Some(last)) = (self.follower, appended.iter().map(|appended| appended.position).max()) {
+            follower.reached(last).await;
+        }
+        Ok(appended)
     }
 }
 

@@ -12,9 +12,10 @@ use tastemaker_log::LogReader;
 use tastemaker_monitor::{Monitor, catalogue as metrics};
 use tastemaker_recommend::Recommender;
 use tastemaker_redis::{BreakerState, Client, Observer, RedisError, ServerHealth};
-use tastemaker_remote::{Follower, Models, Remote};
+use tastemaker_remote::{Follower, Models, Remote, RemoteError};
 use tastemaker_store::Catalog;
 
+use super::{Access, Engine};
 use crate::EngineError;
 
 /// Between two looks at how Redis is.
@@ -44,7 +45,7 @@ impl Online {
     pub(super) fn open(url: &str, here: &Here<'_>, log: Option<LogReader>) -> Result<Self, EngineError> {
         let monitor = Arc::clone(here.monitor);
         let observer = Arc::new(Measured(Arc::clone(&monitor)));
-        let client = Client::open(url, &here.config.redis, observer).map_err(tastemaker_remote::RemoteError::from)?;
+        let client = Client::open(url, &here.config.redis, observer).map_err(RemoteError::from)?;
         let models = Models::new(here.generations.clone());
         let (catalog, state) = (Arc::clone(here.catalog), Arc::clone(here.state));
         let features = Arc::clone(here.state.features());
@@ -56,7 +57,7 @@ impl Online {
             Box::new(move |work: &mut dyn FnMut()| monitor.within(work))
         };
         let recommender = Arc::clone(here.recommender);
-        let remote = Remote::new(here.config, client.clone(), recommender, features, models, within)?;
+        let remote = Remote::new(here.config, client.clone(), recommender, features, models, within, follower.is_some())?;
         Ok(Self { client, remote: Arc::new(remote), follower, monitor })
     }
 
@@ -150,6 +151,23 @@ impl Online {
             tracing::warn!(policy, "Redis may throw out users and items when its memory is full; set maxmemory-policy noeviction");
         }
     }
+}
+
+/// What keeps the Redis of a project up to date, from its log as it is now, beside a running server or without one.
+///
+/// # Errors
+/// `storage.online` is not set, or the project cannot be opened.
+pub fn follower(config: Arc<Config>) -> Result<Arc<Follower>, EngineError> {
+    let Some(url) = config.storage.online.clone() else {
+        let what = "this project serves from its own memory; set storage.online, such as redis://127.0.0.1:6379, to serve from Redis";
+        return Err(EngineError::Setup { what: what.to_owned() });
+    };
+    let log = LogReader::open(config.storage.log_dir())?;
+    let engine = Engine::open(config, Access::ReadOnly)?;
+    let client = Client::open(&url, &engine.config.redis, Arc::new(())).map_err(RemoteError::from)?;
+    let models = Models::new(engine.generations.clone());
+    let (catalog, state) = (Arc::clone(&engine.catalog), Arc::clone(&engine.state));
+    Ok(Arc::new(Follower::new(client, &engine.config, catalog, state, models, log)))
 }
 
 /// Commands to Redis as metrics.

@@ -132,7 +132,7 @@ pub(super) async fn list_items(
     let unknown =
         || ApiError::field(ProblemKind::InvalidRequest, "cursor", "it is not one that this server gave".to_owned());
     let from = query.cursor.as_deref().map_or(Ok(0), |cursor| cursor.parse().map_err(|_| unknown()))?;
-    let (page, next) = app.engine().items_page(from, page_limit(&query)?);
+    let (page, next) = app.engine().items_page(from, page_limit(&query)?)?;
     Ok(Json(ItemsPage { items: entities(page), next }))
 }
 
@@ -208,7 +208,7 @@ pub(super) async fn list_users(
     State(app): State<App>,
     Params(query): Params<ListQuery>,
 ) -> Result<Json<UsersPage>, ApiError> {
-    let (page, next) = app.engine().users_page(query.cursor.as_deref(), page_limit(&query)?);
+    let (page, next) = app.engine().users_page(query.cursor.as_deref(), page_limit(&query)?)?;
     Ok(Json(UsersPage { users: entities(page), next }))
 }
 
