@@ -248,6 +248,21 @@ impl OnlineState {
         &self.items
     }
 
+    /// The items, and the last change of any item that is in them; none where no features are declared, since nothing goes by it then.
+    pub fn items_through(&self) -> (Arc<tastemaker_store::CatalogSnapshot>, Option<Position>) {
+        if self.features.is_empty() {
+            return (self.catalog.snapshot(), None);
+        }
+        let at = self.catalog_at.load();
+        (Arc::clone(&at.snapshot), at.position())
+    }
+
+    /// Says of the items of this state's catalog, which were put there as another had them, which change of an item they include last.
+    pub fn import_items_through(&self, position: Option<Position>) {
+        let through = position.map_or(0, |position| position.0 + 1);
+        self.catalog_at.store(Arc::new(CatalogAt { snapshot: self.catalog.snapshot(), through }));
+    }
+
     pub(crate) fn catalog_at(&self) -> Arc<CatalogAt> {
         self.catalog_at.load_full()
     }

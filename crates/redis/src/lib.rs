@@ -23,7 +23,7 @@ pub use items::{ItemWrite, Items, StoredItem};
 pub use knn::{KnnSearch, Nearest, Selectivity};
 pub use layout::{Layout, VectorFormat};
 pub use pushdown::Pushdown;
-pub use reply::fields;
 pub use redis::{Cmd, Pipeline, Value, cmd};
+pub use reply::fields;
 pub use users::{StoredUser, UserUpdate, UserWrite, Users, encode_feature};
 pub use write::{HashChange, HashWrite, Written};

@@ -39,7 +39,7 @@ async fn everything_works(client: &Client) {
     };
     let writes: Vec<ItemWrite> = (0..ITEMS).map(|number| upsert(number, 5)).collect();
     assert_eq!(items.write(WRITE, &writes).await.unwrap(), vec![Written::Now; ITEMS]);
-    assert_eq!(items.write(WRITE, &[upsert(0, 4), upsert(1, 5)]).await.unwrap(), [Written::Stale, Written::Before]);
+    assert_eq!(items.write(WRITE, &[upsert(0, 4), upsert(1, 5)]).await.unwrap(), [Written::Stale, Written::Again]);
     let users = Users::new(client.clone(), AttributeSchema::default());
     let update = UserUpdate { state: Some(b"state".to_vec()), ..UserUpdate::default() };
     users.write(WRITE, &[UserWrite::Update { id: "u".to_owned(), position: Position(1), update }]).await.unwrap();

@@ -14,7 +14,7 @@ use crate::RemoteError;
 use crate::load::{Item, Worlds};
 use crate::meta::Meta;
 use crate::model::{Models, PublishedModel};
-use crate::row::{self, ROW};
+use crate::row::{ItemRow, ROW};
 
 const READ: Operation = Operation::repeatable("read_base").bulk();
 /// Items read at once.
@@ -98,12 +98,7 @@ impl Base {
         Ok(Some(Self { meta, serving, rankings, world, missing_model, items, next }))
     }
 
-    async fn serving(
-        &self,
-        meta: &Meta,
-        client: &Client,
-        models: &Models,
-    ) -> (Option<Arc<Serving>>, Option<String>) {
+    async fn serving(&self, meta: &Meta, client: &Client, models: &Models) -> (Option<Arc<Serving>>, Option<String>) {
         let Some(version) = meta.generation else { return (None, None) };
         let same = |serving: &&Arc<Serving>| serving.model.model().manifest().version.0 == version;
         if let Some(known) = self.serving.as_ref().filter(same) {
@@ -160,6 +155,6 @@ pub(crate) async fn read_items(
 
 /// An item of its row.
 pub(crate) fn item(worlds: &Worlds, id: &str, row: &[u8], state: Option<Vec<u8>>) -> Option<Item> {
-    let (first_seen, attributes) = row::decode(&worlds.attributes, row)?;
-    Some(Item { id: id.to_owned(), first_seen, attributes, state })
+    let row = ItemRow::decode(&worlds.attributes, row)?;
+    Some(Item { id: id.to_owned(), row, state })
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tastemaker_config::{Config, Entity};
 use tastemaker_features::OnlineState;
 use tastemaker_log::LogReader;
-use tastemaker_redis::{BreakerState, Client, Cmd, HashWrite, Operation, Pipeline, RedisError, Script, cmd};
+use tastemaker_redis::{BreakerState, Client, Cmd, HashWrite, Operation, Pipeline, RedisError, Script, Value, cmd};
 use tastemaker_store::Catalog;
 use tastemaker_types::{Position, Record, Timestamp};
 use tokio::sync::{Notify, watch};
@@ -66,6 +66,8 @@ return 1
 struct Pending {
     users: HashSet<Box<str>>,
     items: HashSet<Box<str>>,
+    /// The last record whose users and items were noted.
+    through: Option<Position>,
 }
 
 impl Pending {
@@ -127,7 +129,9 @@ impl Follower {
     ) -> Self {
         let set = state.features();
         let of_items = |entity| entity == Entity::Item;
-        let items_have_features = !set.streams(Entity::Item).kernel().is_empty() || set.views().iter().any(|view| of_items(view.entity));
+        let items_have_features =
+            !set.streams(Entity::Item).kernel().is_empty() || set.views().iter().any(|view| of_items(view.entity));
+        let through = state.position();
         Self {
             project: config.project.name.clone(),
             writes: Writes::new(client.layout().clone(), config.redis.clone(), catalog, state, items_have_features),
@@ -135,7 +139,7 @@ impl Follower {
             models,
             log,
             serving: ArcSwap::default(),
-            pending: Mutex::default(),
+            pending: Mutex::new(Pending { through, ..Pending::default() }),
             met: Mutex::default(),
             items_have_features,
             flushing: tokio::sync::Mutex::default(),
@@ -159,7 +163,8 @@ impl Follower {
     pub fn note(&self, records: &[(Position, Record)]) {
         let catalog = self.writes.catalog().snapshot();
         let (mut pending, mut met) = (self.pending.lock(), self.met.lock());
-        let Pending { users, items } = &mut *pending;
+        let Pending { users, items, through } = &mut *pending;
+        *through = (*through).max(records.last().map(|(position, _)| *position));
         let mut user = |id: &str| add(users, id);
         let mut event_of = |id: &str, items: &mut HashSet<Box<str>>| {
             let first = catalog.row(id).is_none_or(|row| {
@@ -219,9 +224,13 @@ impl Follower {
     /// The first failure.
     pub async fn flush(&self, progress: impl Fn(usize)) -> Result<usize, RedisError> {
         let _flushing = self.flushing.lock().await;
-        let mut taken = std::mem::take(&mut *self.pending.lock());
-        // What is read from the state below includes at least what was applied by now.
-        let Some(position) = self.writes.state().position() else { return Ok(0) };
+        let mut taken = {
+            let mut pending = self.pending.lock();
+            let through = pending.through;
+            std::mem::replace(&mut *pending, Pending { through, ..Pending::default() })
+        };
+        // What is read from the state below includes at least what was noted by now.
+        let Some(position) = taken.through else { return Ok(0) };
         let result = self.write(&mut taken, position, progress).await;
         match &result {
             Ok(_) => self.rise(position.0 + 1),
@@ -340,12 +349,6 @@ impl Follower {
     /// Looks at what Redis says of itself: whether it is whole, and which generations its items need vectors of.
     pub(crate) async fn look(&self) -> Result<(), RemoteError> {
         let meta = Meta::read(&self.client).await?;
-        let named = meta.generation.into_iter().chain(meta.publishing);
-        let mut models = Vec::new();
-        for version in named {
-            models.push(self.model(version)?);
-        }
-        self.serving.store(Arc::new(models));
         if meta.whole {
             self.catch_up(meta.log_position.map_or(0, |position| position + 1)).await?;
         } else if !self.caught_up.swap(true, Ordering::AcqRel) || !meta.filling {
@@ -358,6 +361,16 @@ impl Follower {
             self.client.call(META, &mark).await?;
             self.note_all();
         }
+        let named = meta.generation.into_iter().chain(meta.publishing);
+        let mut models = Vec::new();
+        for version in named {
+            match self.model(version) {
+                Ok(model) => models.push(model),
+                // Items that change get no vector of it until its files are here. Who publishes hears of it.
+                Err(error) => tracing::debug!(version, %error, "the model of a generation in Redis is not here"),
+            }
+        }
+        self.serving.store(Arc::new(models));
         self.whole.store(meta.whole, Ordering::Release);
         Ok(())
     }
@@ -408,21 +421,21 @@ impl Follower {
         if !self.whole() && self.pending.lock().len() == 0 {
             let mut complete = COMPLETE.run(layout.meta());
             complete.arg(&self.project);
-            self.run_script(&COMPLETE, complete).await?;
+            if self.run_script(&COMPLETE, complete).await? == Value::Int(1) {
+                self.whole.store(true, Ordering::Release);
+            }
         }
         let mut advance = ADVANCE.run(layout.meta());
         let last = self.written.borrow().checked_sub(1).map_or(-1, |last| last as i64);
         advance.arg(now.as_micros()).arg(last);
-        self.run_script(&ADVANCE, advance).await
+        self.run_script(&ADVANCE, advance).await.map(|_| ())
     }
 
-    async fn run_script(&self, script: &'static Script, run: Cmd) -> Result<(), RemoteError> {
+    async fn run_script(&self, script: &'static Script, run: Cmd) -> Result<Value, RemoteError> {
         let mut pipeline = Pipeline::new();
         pipeline.add_command(run);
-        for answer in self.client.scripts(META, script, &pipeline).await? {
-            answer?;
-        }
-        Ok(())
+        let answer = self.client.scripts(META, script, &pipeline).await?.pop();
+        Ok(answer.transpose()?.unwrap_or(Value::Nil))
     }
 }
 

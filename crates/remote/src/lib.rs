@@ -20,6 +20,6 @@ pub use error::RemoteError;
 pub use follow::{Follower, Lag};
 pub use model::{Models, PublishedModel};
 pub use publish::{Published, publish};
-pub use tastemaker_redis::publish::{Progress, Step};
 pub use rebuild::{Rebuilt, rebuild};
 pub use remote::{Remote, Standing, Within, degraded_by};
+pub use tastemaker_redis::publish::{Progress, Step};

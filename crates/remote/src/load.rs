@@ -11,13 +11,13 @@ use tastemaker_store::{Catalog, ItemChange};
 use tastemaker_types::{AttributeSchema, Attributes, EntityUpsert, Timestamp, UpsertMode};
 
 use crate::model::PublishedModel;
+use crate::row::ItemRow;
 
 /// An item that may be in the answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     pub(crate) id: String,
-    pub(crate) first_seen: Timestamp,
-    pub(crate) attributes: Attributes,
+    pub(crate) row: ItemRow,
     /// What is remembered of it for its features.
     pub(crate) state: Option<Vec<u8>>,
 }
@@ -45,9 +45,9 @@ impl Worlds {
         let liked: Vec<&str> = history.map(|liked| liked.item_id.as_str()).filter(|id| there.insert(id)).collect();
         let upserts = listed.iter().map(|item| EntityUpsert {
             id: item.id.clone(),
-            timestamp: item.first_seen,
+            timestamp: item.row.first_seen,
             mode: UpsertMode::Replace,
-            attributes: item.attributes.clone(),
+            attributes: item.row.attributes.clone(),
         });
         let upserts: Vec<EntityUpsert> = upserts.collect();
         let changes = upserts.iter().map(ItemChange::Upsert);
@@ -66,6 +66,7 @@ impl Worlds {
                 tracing::warn!(%error, "the state of an item in Redis cannot be read");
             }
         }
+        state.import_items_through(listed.iter().filter_map(|item| item.row.through).max());
         state.import_rankings(rankings, now);
         let snapshot = catalog.snapshot();
         let place = |model: &PublishedModel, row| snapshot.id(row).and_then(|id| model.place(&id)).unwrap_or(NO_ROW);

@@ -79,7 +79,8 @@ async fn remove(
             let (Some(Value::BulkString(next)), Some(Value::Array(keys))) = (answer.next(), answer.next()) else {
                 break;
             };
-            let keys = keys.into_iter().filter_map(|key| if let Value::BulkString(key) = key { Some(key) } else { None });
+            let keys =
+                keys.into_iter().filter_map(|key| if let Value::BulkString(key) = key { Some(key) } else { None });
             let keys: Vec<Vec<u8>> = keys.filter(|key| unwanted(layout.item_id(key), layout.user_id(key))).collect();
             if !keys.is_empty() {
                 removed += keys.len();

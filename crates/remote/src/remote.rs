@@ -7,16 +7,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tastemaker_config::Config;
 use tastemaker_expr::Expr;
-use tastemaker_features::set::SharedFeatures;
 use tastemaker_features::PortableUser;
+use tastemaker_features::set::SharedFeatures;
 use tastemaker_recommend::{
     RankRequest, RecommendError, RecommendRequest, Recommendation, Recommender, SimilarRequest, World, state_options,
 };
-use tastemaker_redis::layout::STATE;
+use tastemaker_redis::layout::{STATE, meta};
 use tastemaker_redis::search::{Filter, Returned};
-use tastemaker_redis::{
-    Client, Nearest, Operation, Pipeline, Pushdown, Value, VectorFormat, decode_attributes,
-};
+use tastemaker_redis::{Client, Nearest, Operation, Pipeline, Pushdown, Value, VectorFormat, decode_attributes};
 use tastemaker_types::{Attributes, Timestamp};
 
 use crate::RemoteError;
@@ -263,9 +261,10 @@ impl Remote {
         if self.has_log { self.recommender.world() } else { base.world.clone() }
     }
 
-    /// Refuses to answer from a Redis that lacks part of what was known.
+    /// Refuses to answer from a Redis that lacks part of what is known here.
     fn check_whole(&self) -> Result<(), RemoteError> {
-        if self.meta.load().whole { Ok(()) } else { Err(RemoteError::NotWhole) }
+        let unpublished = self.has_log && self.base.load().serving.is_none() && self.recommender.generation().is_some();
+        if self.meta.load().whole && !unpublished { Ok(()) } else { Err(RemoteError::NotWhole) }
     }
 
     /// The attributes of an item.
@@ -274,7 +273,7 @@ impl Remote {
     /// Redis.
     pub async fn item(&self, id: &str) -> Result<Option<Attributes>, RemoteError> {
         let mut found = read_items(&self.client, &self.worlds, ITEMS, &[id]).await?;
-        Ok(found.pop().flatten().map(|item| item.attributes))
+        Ok(found.pop().flatten().map(|item| item.row.attributes))
     }
 
     /// The attributes of a user.
@@ -299,11 +298,9 @@ impl Remote {
         let ids: Vec<&str> = users.iter().map(String::as_str).collect();
         let items: Vec<&str> = items.iter().map(String::as_str).collect();
         let read = if ids.len().max(items.len()) > FEW { MANY } else { USER };
-        let (users, items) = futures::future::try_join(
-            self.users(read, &ids),
-            read_items(&self.client, &self.worlds, read, &items),
-        )
-        .await?;
+        let (users, items) =
+            futures::future::try_join(self.users(read, &ids), read_items(&self.client, &self.worlds, read, &items))
+                .await?;
         let base = self.base.load();
         let known = ids.iter().zip(&users).filter_map(|(id, user)| Some((*id, user.as_ref()?)));
         let known = known.map(|(id, user)| (id, &user.state, user.attributes.clone())).collect();
@@ -316,18 +313,23 @@ impl Remote {
         Ok(self.users(USER, &[id]).await?.pop().flatten())
     }
 
-    /// Users by id, in order; none where nobody knows them.
+    /// Users by id, in order; none where nobody knows them. That Redis has everything is asked along with it, since of one that lost its data just
+    /// now nobody would be known.
     async fn users(&self, operation: Operation, ids: &[&str]) -> Result<Vec<Option<User>>, RemoteError> {
         let schema = self.worlds.features.user_attributes();
-        let mut pipeline = Pipeline::with_capacity(ids.len());
+        let mut pipeline = Pipeline::with_capacity(ids.len() + 1);
+        pipeline.cmd("HEXISTS").arg(self.client.layout().meta()).arg(meta::PROJECT);
         for id in ids {
             let get = pipeline.cmd("HMGET").arg(self.client.layout().user(id)).arg(STATE);
             for (name, _) in schema.fields() {
                 get.arg(name);
             }
         }
-        let answers = self.client.pipeline(operation, &pipeline).await?;
-        answers.into_iter().map(|answer| Ok(self.read_user(answer?))).collect()
+        let mut answers = self.client.pipeline(operation, &pipeline).await?.into_iter();
+        if answers.next().transpose()? != Some(Value::Int(1)) {
+            return Err(RemoteError::NotWhole);
+        }
+        answers.map(|answer| Ok(self.read_user(answer?))).collect()
     }
 
     fn read_user(&self, answer: Value) -> Option<User> {
@@ -360,7 +362,8 @@ impl Remote {
     ) -> Result<Gathered, RemoteError> {
         let serving = base.serving.as_deref();
         let model = serving.map(|serving| &serving.model);
-        let vector = model.zip(user).filter(|_| wanted.nearest > 0).and_then(|(model, user)| fold_in(&user.state, model));
+        let vector =
+            model.zip(user).filter(|_| wanted.nearest > 0).and_then(|(model, user)| fold_in(&user.state, model));
         let taste = model.zip(user).zip(self.similar).filter(|_| wanted.nearest > 0).and_then(|((model, user), _)| {
             model.model().taste(user.state.history().filter_map(|liked| model.place(&liked.item_id)))
         });
@@ -368,7 +371,10 @@ impl Remote {
         let searches = [(vector, wanted.nearest), (taste, tasted)];
         let (items, more) = self.items(serving, &searches, wanted).await?;
         let user = user_id.zip(user).map(|(id, user)| (id, &user.state, user.attributes.clone()));
-        let world = self.worlds.of(items, user.into_iter().collect(), &base.rankings, model, wanted.now).map_err(RemoteError::Generation)?;
+        let world = self
+            .worlds
+            .of(items, user.into_iter().collect(), &base.rankings, model, wanted.now)
+            .map_err(RemoteError::Generation)?;
         Ok(Gathered { world, more })
     }
 
@@ -408,7 +414,8 @@ impl Remote {
         let more = found.first().is_some_and(|(rows, k)| rows.len() >= *k);
         let mut there = HashSet::new();
         let rows = found.iter().flat_map(|(rows, _)| rows);
-        let near = rows.filter_map(|row| item(&self.worlds, &row.id, row.field(ROW)?, row.field(STATE).map(<[u8]>::to_vec)));
+        let near =
+            rows.filter_map(|row| item(&self.worlds, &row.id, row.field(ROW)?, row.field(STATE).map(<[u8]>::to_vec)));
         let mut items: Vec<Item> = near.filter(|item| there.insert(item.id.clone())).collect();
         items.extend(others.into_iter().flatten().filter(|item| there.insert(item.id.clone())));
         Ok((items, more))

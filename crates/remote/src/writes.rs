@@ -11,7 +11,7 @@ use tastemaker_store::Catalog;
 use tastemaker_types::{Attributes, FeatureValue, Position, Timestamp};
 
 use crate::model::PublishedModel;
-use crate::row::{self, ROW};
+use crate::row::{ItemRow, ROW};
 
 /// Makes writes from the state of a server that has the log.
 pub(crate) struct Writes {
@@ -54,7 +54,7 @@ impl Writes {
     /// An item as it is now, or its deletion.
     pub(crate) fn item(&self, id: &str, position: Position, models: &[Arc<PublishedModel>]) -> HashWrite {
         let key = self.layout.item(id);
-        let catalog = self.catalog.snapshot();
+        let (catalog, through) = self.state.items_through();
         let Some(row) = catalog.row(id).filter(|row| catalog.alive(*row)) else {
             return HashWrite { key, position, change: HashChange::Delete };
         };
@@ -62,7 +62,8 @@ impl Writes {
         let first_seen = catalog.first_seen(row).unwrap_or(Timestamp::EPOCH);
         let mut set = encode_attributes(schema, &attributes);
         set.push((FIRST_SEEN.to_owned(), first_seen.as_micros().to_string().into_bytes()));
-        set.push((ROW.to_owned(), row::encode(schema, first_seen, &attributes)));
+        let item = ItemRow { through, first_seen, attributes: attributes.clone() };
+        set.push((ROW.to_owned(), item.encode(schema)));
         for model in models {
             if let Some((vector, _)) = model.place(id).and_then(|place| model.model().vector(place)) {
                 set.push((embedding_field(&model.name()), self.format(model).item(vector, model.longest())));

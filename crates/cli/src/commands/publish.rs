@@ -55,7 +55,12 @@ impl Report for Outcome {
         write!(out, "Generation {} serves from Redis", self.version)?;
         match (self.items, self.recall) {
             (Some(items), Some(recall)) => {
-                writeln!(out, ": {} items, recall {recall:.3} of an exact search, {} users.", count(items), count(self.users))?;
+                writeln!(
+                    out,
+                    ": {} items, recall {recall:.3} of an exact search, {} users.",
+                    count(items),
+                    count(self.users)
+                )?;
             }
             _ => writeln!(out, " again; it was there already.")?,
         }

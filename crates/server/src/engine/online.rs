@@ -49,15 +49,15 @@ impl Online {
         let models = Models::new(here.generations.clone());
         let (catalog, state) = (Arc::clone(here.catalog), Arc::clone(here.state));
         let features = Arc::clone(here.state.features());
-        let follower = log.map(|log| {
-            Arc::new(Follower::new(client.clone(), here.config, catalog, state, models.clone(), log))
-        });
+        let follower =
+            log.map(|log| Arc::new(Follower::new(client.clone(), here.config, catalog, state, models.clone(), log)));
         let within = {
             let monitor = Arc::clone(&monitor);
             Box::new(move |work: &mut dyn FnMut()| monitor.within(work))
         };
         let recommender = Arc::clone(here.recommender);
-        let remote = Remote::new(here.config, client.clone(), recommender, features, models, within, follower.is_some())?;
+        let remote =
+            Remote::new(here.config, client.clone(), recommender, features, models, within, follower.is_some())?;
         Ok(Self { client, remote: Arc::new(remote), follower, monitor })
     }
 
@@ -148,7 +148,10 @@ impl Online {
         }
         if before.is_none() && server.may_evict_state() {
             let policy = &server.maxmemory_policy;
-            tracing::warn!(policy, "Redis may throw out users and items when its memory is full; set maxmemory-policy noeviction");
+            tracing::warn!(
+                policy,
+                "Redis may throw out users and items when its memory is full; set maxmemory-policy noeviction"
+            );
         }
     }
 }

@@ -51,7 +51,11 @@ impl Running {
     }
 
     pub(crate) async fn start_on(redis: RedisServer, toml: &str) -> Self {
-        let toml = format!("storage.online = \"{}\"\n{toml}", redis.url());
+        let online = format!("[storage]\nonline = \"{}\"\n", redis.url());
+        let toml = match toml.contains("[storage]\n") {
+            true => toml.replace("[storage]\n", &online),
+            false => format!("{toml}\n{online}"),
+        };
         let server = Self { redis: Some(redis), ..Self::of(Project::new(&toml)).await };
         server.until_online(|health| health["whole"] == true).await;
         server
@@ -71,8 +75,12 @@ impl Running {
     }
 
     pub(crate) async fn of(project: Project) -> Self {
+        Self::with(project, Access::ReadWrite).await
+    }
+
+    pub(crate) async fn with(project: Project, access: Access) -> Self {
         let config = config(&project);
-        let engine = tokio::task::spawn_blocking(|| Engine::open(config, Access::ReadWrite)).await.unwrap().unwrap();
+        let engine = tokio::task::spawn_blocking(move || Engine::open(config, access)).await.unwrap().unwrap();
         let engine = Arc::new(engine);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
