@@ -104,6 +104,15 @@ metrics! {
     gauge REDIS_INDEX_DOCUMENTS = "tastemaker_redis_index_documents" [];
     /// Items that could not be indexed.
     gauge REDIS_INDEX_FAILURES = "tastemaker_redis_index_failures" [];
+    /// Entries of the stream that events come from, by result: accepted, duplicate, refused, lost. Lost ones were deleted or trimmed away before
+    /// they were read: any increase is an alert.
+    counter STREAM_ENTRIES = "tastemaker_stream_entries_total" ["result"];
+    /// Entries of the stream that the group was not given yet; NaN where Redis cannot tell.
+    gauge STREAM_LAG = "tastemaker_stream_lag_entries" [];
+    /// Entries of the stream that were given to a consumer of the group and not acknowledged.
+    gauge STREAM_PENDING = "tastemaker_stream_pending_entries" [];
+    /// Whether events come from the stream: 1 they do, or would, 0 they cannot.
+    gauge STREAM_UP = "tastemaker_stream_up" [];
     /// Items in the catalog.
     gauge ITEMS = "tastemaker_items" [];
     /// Users with state.

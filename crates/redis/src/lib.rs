@@ -12,6 +12,7 @@ pub mod publish;
 mod pushdown;
 mod reply;
 pub mod search;
+mod stream;
 mod users;
 mod write;
 
@@ -25,5 +26,6 @@ pub use layout::{Layout, VectorFormat};
 pub use pushdown::Pushdown;
 pub use redis::{Cmd, Pipeline, Value, cmd};
 pub use reply::fields;
+pub use stream::{StreamEntry, StreamLag, StreamReader, StreamSettings};
 pub use users::{StoredUser, UserUpdate, UserWrite, Users, encode_feature};
 pub use write::{HashChange, HashWrite, Written};
