@@ -104,8 +104,7 @@ metrics! {
     gauge REDIS_INDEX_DOCUMENTS = "tastemaker_redis_index_documents" [];
     /// Items that could not be indexed.
     gauge REDIS_INDEX_FAILURES = "tastemaker_redis_index_failures" [];
-    /// Entries of the stream that events come from, by result: accepted, duplicate, refused, lost. Lost ones were deleted or trimmed away before
-    /// they were read: any increase is an alert.
+    /// Entries of the stream of events, by result: accepted, duplicate, refused, lost (deleted or trimmed away unread: any increase is an alert).
     counter STREAM_ENTRIES = "tastemaker_stream_entries_total" ["result"];
     /// Entries of the stream that the group was not given yet; NaN where Redis cannot tell.
     gauge STREAM_LAG = "tastemaker_stream_lag_entries" [];
