@@ -283,3 +283,23 @@ async fn a_stream_that_cannot_be_read_does_not_stop_the_server() {
     until_logged(&server.project, 1).await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_the_documentation_names_are_enough() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/event-sources.md")).unwrap();
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap().replace(">PASSWORD", ">secret");
+    let redis = RedisServer::start_bare(&[]);
+    let shop = Shop::of(&redis);
+    shop.ask(&line.split(' ').collect::<Vec<_>>()).await;
+    let toml = project(&redis, "").replace("redis://", "redis://tastemaker-stream:secret@");
+    let server = Running::of(Project::new(&toml)).await;
+    shop.click("u1", "i1").await;
+    shop.add(&[("type", "clik")]).await;
+    until_logged(&server.project, 1).await;
+    until("one is refused", async || entries(&server, "refused").await == 1.0).await;
+    until("everything acknowledged", async || shop.pending().await == 0).await;
+    // Long enough for a look at the lag and at what others left.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(metric(&server, "tastemaker_stream_up").await, 1.0);
+    server.stop().await;
+}
