@@ -557,7 +557,7 @@ fn mistakes_in_the_source_of_events_are_told_with_their_place() {
         ("[events.source]\nurl = \"http://a\"", "events.source.url does not begin with redis://"),
         ("[events.source]\nclaim_after = \"soon\"", "tastemaker.toml:2:1: events.source.claim_after"),
         ("[events.source]\nclaim_after = \"1ms\"", "allowed: 1s to 1d"),
-        ("[events.source]\nbatch = 50000", "above server.batch_limit"),
+        ("[events.source]\nredis_stream = \"s\"\nurl = \"redis://a\"\nbatch = 50000", "above server.batch_limit"),
         ("[events.source]\ngroup = \"\"", "events.source.group is empty"),
         ("[events.source]\nredis_stream = \"s\"\nurl = \"redis://a\"\ndead_letter = \"s\"", "need another one"),
     ] {
