@@ -8,19 +8,37 @@ use crate::shell::{self, cargo, installed};
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let (browser, python) = (provision::browser()?, provision::python_client()?);
     let server = provision::redis()?;
-    let tests = |arguments: &[&str]| {
+    let tests = |arguments: &[&str], online: &str| {
         let mut tests = cargo();
         tests.args(arguments).args(args).env("TASTEMAKER_BROWSER", browser).env("TASTEMAKER_PYTHON", &python);
         tests.env(redis::SERVER, &server.server).env(redis::SEARCH, &server.search);
-        shell::run(&mut tests)
+        shell::run(tests.env("TASTEMAKER_TEST_ONLINE", online))
     };
     if installed("cargo-nextest") {
-        tests(&["nextest", "run", "--workspace"])?;
+        tests(&["nextest", "run", "--workspace"], "memory")?;
+        tests(&[&["nextest", "run", "--workspace"], &CONTRACT[..]].concat(), "redis")?;
         shell::run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))
     } else {
-        tests(&["test", "--workspace"])
+        tests(&["test", "--workspace"], "memory")?;
+        tests(&[&["test", "--workspace"], &CONTRACT[..]].concat(), "redis")
     }
 }
+
+/// What holds of a server that answers from memory holds of one that answers from Redis: these run on both.
+const CONTRACT: [&str; 12] = [
+    "--test",
+    "serving",
+    "--test",
+    "writes",
+    "--test",
+    "generations",
+    "--test",
+    "refusals",
+    "--test",
+    "features_validation",
+    "--test",
+    "features",
+];
 
 /// The crates and features of a build with SQL. One selection for all of its tests, so that DataFusion is compiled once.
 const SQL: [&str; 6] =

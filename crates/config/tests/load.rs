@@ -163,8 +163,8 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         // Between keys.
         (
-            "[storage]\nonline = \"redis://127.0.0.1:6379\"".into(),
-            "tastemaker.toml:2:1: storage.online names a server, but this build keeps online state in the process; leave storage.online out",
+            "[server]\nstateless = true".into(),
+            "tastemaker.toml:2:1: server.stateless needs a Redis to answer from; set storage.online, or leave server.stateless out",
         ),
         (
             "[storage]\nonline = \"http://:secret@cache\"".into(),

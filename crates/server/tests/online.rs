@@ -343,6 +343,31 @@ async fn another_log_is_not_mixed_with_what_redis_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_least_rights_of_the_documentation_are_enough() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/redis.md")).unwrap();
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER tastemaker")).unwrap();
+    let redis = RedisServer::start(&[]);
+    assert_eq!(redis.raw(line).trim(), "+OK");
+    let url = redis.url().replace("redis://", "redis://tastemaker:PASSWORD@");
+    let toml = project(Some(&redis)).replace(&redis.url(), &url);
+    let server = Running::start(&toml).await;
+    server.until_online(|online| online["whole"] == true).await;
+    send_items(&server.client, 100).await;
+    send_clicks(&server.client, 20, 100, 1_000).await;
+    let version = train_one(&server.project).await;
+    server.until_online(|online| online["generation"] == version && online["pending"] == 0).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let (items, lacks) = ask(&server.client, &json!({"user_id": "u1", "filter": "price < 50"})).await;
+    assert!(items.len() == 10 && lacks.is_empty(), "{lacks:?}");
+    let metrics = server.client.get("/metrics").await.text();
+    assert!(!metrics.contains("no_permission"), "{metrics}");
+    let project = server.stop().await;
+    let follower = tastemaker_server::follower(config(&project)).unwrap();
+    redis.raw("HSET shop:user:stranger :version 5 a b");
+    assert_eq!(tastemaker_remote::rebuild(&follower, |_| ()).await.unwrap().removed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_is_a_flip_and_what_retired_goes_when_its_time_is_over() {
     let redis = RedisServer::start(&[]);
     let server = shop(&redis).await;
