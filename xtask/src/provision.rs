@@ -16,7 +16,8 @@ pub(crate) fn python(packages: &[&str]) -> anyhow::Result<PathBuf> {
 }
 
 /// What the tests of the Python client need; pinned, since Feast's SDK pins much itself.
-const CLIENT: [&str; 6] = ["numpy>=1.24", "urllib3>=2", "pytest>=8", "feast==0.67.0", "pyarrow", "duckdb"];
+const CLIENT: [&str; 7] =
+    ["numpy>=1.24", "urllib3>=2", "pytest>=8", "feast==0.67.0", "pyarrow", "duckdb", "redis[hiredis]==6.4.0"];
 
 /// The Python environment of the client's tests.
 pub(crate) fn python_client() -> anyhow::Result<PathBuf> {
