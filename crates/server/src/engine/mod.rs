@@ -26,7 +26,7 @@ use tastemaker_log::{Appended, EventLog, LogError, LogOptions, LogReader};
 use tastemaker_monitor::{Monitor, catalogue as metrics};
 use tastemaker_recommend::Recommender;
 use tastemaker_store::Catalog;
-use tastemaker_types::{Attributes, Position, Record, Timestamp, Window};
+use tastemaker_types::{Attributes, Position, Record, Timestamp};
 
 use crate::EngineError;
 use crate::ingest::Rules;
@@ -35,9 +35,6 @@ pub use feature_list::list_features;
 pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
-
-/// Answers are on disk after this long, on the slowest of disks.
-const ON_DISK_WITHIN: Window = Window::from_millis(10_000);
 
 /// How a project is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +57,8 @@ pub struct Engine {
     switching: Mutex<()>,
     refused: Mutex<Option<generations::Refusal>>,
     log: RwLock<Option<EventLog>>,
+    /// The place in the log up to which served features are validated; held while they are, so that no answer is counted twice.
+    validated: Mutex<Position>,
     monitor: Arc<Monitor>,
 }
 
@@ -88,7 +87,9 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             },
         };
+        let mut end = Position(0);
         if let Some(reader) = reader {
+            end = reader.end()?;
             let took = replay::replay(&reader, &state)?;
             monitor.set(&metrics::REPLAY_SECONDS, [], took.as_secs_f64());
         }
@@ -107,6 +108,8 @@ impl Engine {
             switching: Mutex::new(()),
             refused: Mutex::new(None),
             log: RwLock::new(log),
+            // What was served before was the matter of the process that served it.
+            validated: Mutex::new(end),
             monitor,
         };
         engine.reload_if_promoted();
@@ -215,12 +218,7 @@ impl Engine {
             every(Duration::from_secs(5), |engine| engine.monitor.upkeep()),
         ];
         if let Some(period) = self.config.recommend.validate_every {
-            tasks.push(every(period.to_duration(), |engine| {
-                // Twice the period and the time until an answer is on disk: a run takes its time, and an answer that is compared twice does
-                // no harm.
-                let period = engine.config.recommend.validate_every.unwrap_or_default();
-                engine.validate_features(Timestamp::now().minus(period).minus(period).minus(ON_DISK_WITHIN));
-            }));
+            tasks.push(every(period.to_duration(), Engine::validate_features));
         }
         BackgroundTasks(tasks)
     }
