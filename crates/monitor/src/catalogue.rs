@@ -44,7 +44,7 @@ metrics! {
     gauge FEATURE_VIEW_AGE_SECONDS = "tastemaker_feature_view_age_seconds" ["view"];
     /// Values of events that were not what a streaming feature takes, and were left out.
     counter FEATURE_REFUSED_INPUTS = "tastemaker_feature_refused_inputs_total" [];
-    /// Logged values of features that the server has computed again, see `recommend.validate_every`.
+    /// Logged values of features that the server has computed again, each once, see `recommend.validate_every`.
     counter FEATURE_VALIDATION_VALUES = "tastemaker_feature_validation_values_total" [];
     /// Those of them that differ in any bit, by feature.
     counter FEATURE_VALIDATION_MISMATCHES = "tastemaker_feature_validation_mismatches_total" ["feature"];

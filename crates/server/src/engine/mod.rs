@@ -28,7 +28,7 @@ use tastemaker_monitor::{Monitor, catalogue as metrics};
 use tastemaker_recommend::Recommender;
 use tastemaker_remote::Follower;
 use tastemaker_store::Catalog;
-use tastemaker_types::{Attributes, Position, Record, Timestamp, Window};
+use tastemaker_types::{Attributes, Position, Record, Timestamp};
 
 use crate::EngineError;
 use crate::ingest::Rules;
@@ -39,9 +39,6 @@ pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
 pub use online::follower;
-
-/// Answers are on disk after this long, on the slowest of disks.
-const ON_DISK_WITHIN: Window = Window::from_millis(10_000);
 
 /// How a project is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +67,8 @@ pub struct Engine {
     switching: Mutex<()>,
     refused: Mutex<Option<generations::Refusal>>,
     log: RwLock<Option<EventLog>>,
+    /// The place in the log up to which served features are validated; held while they are, so that no answer is counted twice.
+    validated: Mutex<Position>,
     monitor: Arc<Monitor>,
 }
 
@@ -100,7 +99,9 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             },
         };
+        let mut end = Position(0);
         if let Some(reader) = &reader {
+            end = reader.end()?;
             let took = replay::replay(reader, &state)?;
             monitor.set(&metrics::REPLAY_SECONDS, [], took.as_secs_f64());
         }
@@ -134,6 +135,8 @@ impl Engine {
             switching: Mutex::new(()),
             refused: Mutex::new(None),
             log: RwLock::new(log),
+            // What was served before was the matter of the process that served it.
+            validated: Mutex::new(end),
             monitor,
         };
         if access != Access::Stateless {
@@ -289,12 +292,7 @@ impl Engine {
             every(Duration::from_secs(5), |engine| engine.monitor.upkeep()),
         ];
         if let Some(period) = self.config.recommend.validate_every {
-            tasks.push(every(period.to_duration(), |engine| {
-                // Twice the period and the time until an answer is on disk: a run takes its time, and an answer that is compared twice does
-                // no harm.
-                let period = engine.config.recommend.validate_every.unwrap_or_default();
-                engine.validate_features(Timestamp::now().minus(period).minus(period).minus(ON_DISK_WITHIN));
-            }));
+            tasks.push(every(period.to_duration(), Engine::validate_features));
         }
         if let Some(online) = &self.online {
             tasks.extend(online.start());
