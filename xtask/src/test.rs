@@ -1,5 +1,6 @@
 //! Every test of the workspace, in two commands: `test`, and `test --sql` for what only a build with DataFusion has.
 
+use crate::postgres;
 use crate::provision;
 use crate::redis;
 use crate::shell::{self, cargo, installed};
@@ -7,11 +8,12 @@ use crate::shell::{self, cargo, installed};
 /// Builds the workspace once, then runs unit, integration and documentation tests.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let (browser, python) = (provision::browser()?, provision::python_client()?);
-    let server = provision::redis()?;
+    let (server, database) = (provision::redis()?, provision::postgres()?);
     let tests = |arguments: &[&str]| {
         let mut tests = cargo();
         tests.args(arguments).args(args).env("TASTEMAKER_BROWSER", browser).env("TASTEMAKER_PYTHON", &python);
         tests.env(redis::SERVER, &server.server).env(redis::SEARCH, &server.search);
+        tests.env(postgres::PROGRAMS, &database.programs);
         shell::run(&mut tests)
     };
     if installed("cargo-nextest") {
