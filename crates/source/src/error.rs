@@ -79,6 +79,15 @@ impl SourceError {
         }
     }
 
+    /// Whether the database is away or busy, which passes; anything else wants somebody to act.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Timeout(_) | Self::Busy => true,
+            Self::Resting(cause) => cause.is_outage(),
+            _ => false,
+        }
+    }
+
     /// What the client library says. `57…` and `53…` of the server mean that it is not there for us now; anything else that it says is
     /// about the query.
     pub(crate) fn of(table: &str, error: &sqlx::Error) -> Self {

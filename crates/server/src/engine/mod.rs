@@ -8,12 +8,13 @@ mod feature_list;
 mod features;
 mod generations;
 mod health;
+mod items_source;
 mod push;
 mod recommend;
 mod replay;
 mod validation;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -35,6 +36,7 @@ pub use feature_list::list_features;
 pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
+pub(crate) use items_source::check as check_items_source;
 
 /// Answers are on disk after this long, on the slowest of disks.
 const ON_DISK_WITHIN: Window = Window::from_millis(10_000);
@@ -60,6 +62,8 @@ pub struct Engine {
     switching: Mutex<()>,
     refused: Mutex<Option<generations::Refusal>>,
     log: RwLock<Option<EventLog>>,
+    /// Set once it is followed.
+    items_source: OnceLock<Arc<items_source::ItemsSource>>,
     monitor: Arc<Monitor>,
 }
 
@@ -70,6 +74,7 @@ impl Engine {
     /// # Errors
     /// The log is damaged, or another process has it open for writing; the configuration does not fit together.
     pub fn open(config: Arc<Config>, access: Access) -> Result<Self, EngineError> {
+        items_source::check(&config)?;
         let monitor = Arc::new(Monitor::new());
         let catalog = Arc::new(Catalog::new(config.items.schema()));
         let features = Arc::new(FeatureSet::compile(&config)?);
@@ -107,6 +112,7 @@ impl Engine {
             switching: Mutex::new(()),
             refused: Mutex::new(None),
             log: RwLock::new(log),
+            items_source: OnceLock::new(),
             monitor,
         };
         engine.reload_if_promoted();
@@ -147,6 +153,7 @@ impl Engine {
 
     /// Encodes and queues records; they are written whether or not the answer is waited for.
     pub(crate) fn begin_write(&self, records: Vec<Record>) -> Result<PendingWrite, EngineError> {
+        self.want_items_of(&records);
         let log = self.log.read();
         let log = log.as_ref().ok_or(EngineError::ReadOnly)?;
         Ok(PendingWrite { since: Instant::now(), done: Box::pin(log.append_async(records)) })
@@ -194,7 +201,10 @@ impl Engine {
     }
 
     /// Starts the tasks that keep the engine up to date; they end when the answer is dropped. Needs a runtime.
-    pub(crate) fn start_background(self: &Arc<Self>) -> BackgroundTasks {
+    ///
+    /// # Errors
+    /// A setting cannot work.
+    pub(crate) fn start_background(self: &Arc<Self>) -> Result<BackgroundTasks, EngineError> {
         let every = |period: Duration, work: fn(&Engine)| {
             let engine = Arc::clone(self);
             tokio::spawn(async move {
@@ -222,7 +232,8 @@ impl Engine {
                 engine.validate_features(Timestamp::now().minus(period).minus(period).minus(ON_DISK_WITHIN));
             }));
         }
-        BackgroundTasks(tasks)
+        tasks.extend(self.start_items_source()?);
+        Ok(BackgroundTasks(tasks))
     }
 }
 

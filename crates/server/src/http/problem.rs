@@ -71,6 +71,10 @@ impl From<EngineError> for ApiError {
             EngineError::Refused { version, reason } => {
                 Self::new(ProblemKind::Conflict, format!("generation {version} is not installed: {reason}"))
             }
+            EngineError::ItemsSource(error) => {
+                tracing::debug!("{error}");
+                Self::overloaded("the items' database cannot be asked now; try again in a moment")
+            }
             EngineError::ReadOnly | EngineError::Settings(_) | EngineError::Features(_) | EngineError::Setup { .. } => {
                 Self::internal(&error)
             }
