@@ -87,12 +87,7 @@ impl Engine {
     }
 
     /// Writes what the catalog does not have as the database has it.
-    async fn adopt(
-        &self,
-        source: &ItemsSource,
-        read: &[(String, Known)],
-        missing: Missing,
-    ) -> Result<(), EngineError> {
+    async fn adopt(&self, source: &ItemsSource, read: &[(String, Known)], missing: Missing) -> Result<(), EngineError> {
         let found = differences::differences(&self.catalog.snapshot(), read, missing, Timestamp::now());
         source.tell(found.refusal);
         let count = |result, number: usize| self.monitor.count(&metrics::ITEMS_SOURCE_ROWS, [result], number as u64);
