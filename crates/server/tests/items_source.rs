@@ -103,19 +103,23 @@ async fn items_follow_their_table_and_nothing_is_written_twice() {
     assert_eq!(records(&running), before);
     assert!(metric(&running, "tastemaker_items_source_lag_seconds").await < 5.0);
 
-    // A restart goes on where it was: of the table, it reads what is recent.
-    server.sql("ALTER TABLE items DISABLE TRIGGER USER; UPDATE items SET updated_at = now() - interval '1 day'; ALTER TABLE items ENABLE TRIGGER USER");
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let running = Running::of(running.stop().await).await;
+    // A restart goes on where it was, and does not read what is old. Without its file, it reads everything.
+    let project = running.stop().await;
+    server.sql(
+        "ALTER TABLE items DISABLE TRIGGER USER; UPDATE items SET updated_at = now() - interval '1 day'; UPDATE items SET price = 99 WHERE id = 'i10';
+        ALTER TABLE items ENABLE TRIGGER USER",
+    );
+    let item = |n: u32, price: u32, available: bool| json!({"title": format!("Item {n}"), "category": "books", "price": f64::from(price), "available": available});
     server.sql("UPDATE items SET price = 6 WHERE id = 'i7'");
-    becomes(
-        &running,
-        "i7",
-        &json!({"title": "Item 7", "category": "books", "price": 6.0, "available": true}),
-        patience,
-    )
-    .await;
+    let running = Running::of(project).await;
+    becomes(&running, "i7", &item(7, 6, false), patience).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(listed(&running, "i10"), item(10, 10, true));
     assert_eq!(metric(&running, "tastemaker_items_source_rows_total{result=\"upserted\"}").await, 1.0);
+    let project = running.stop().await;
+    std::fs::remove_file(project.path().join("data/items-source.json")).unwrap();
+    let running = Running::of(project).await;
+    becomes(&running, "i10", &item(10, 99, true), patience).await;
     running.stop().await;
 }
 

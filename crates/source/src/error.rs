@@ -90,6 +90,7 @@ impl SourceError {
 
     /// What the client library says. `57…` and `53…` of the server mean that it is not there for us now; anything else that it says is
     /// about the query.
+    #[cfg(feature = "postgres")]
     pub(crate) fn of(table: &str, error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(told) => {

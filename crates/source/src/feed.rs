@@ -3,16 +3,7 @@
 
 use tastemaker_types::{Timestamp, Window};
 
-use crate::postgres::Page;
-
-/// The place to go on at: from a time on, or after one row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
-    /// The time of the last change.
-    pub updated: Timestamp,
-    /// The id of the row, if all rows up to it, with this time, have been read.
-    pub id: Option<String>,
-}
+use crate::{Cursor, Page};
 
 /// A reader of changes. What it brings is to be applied any number of times.
 #[derive(Debug, Clone)]

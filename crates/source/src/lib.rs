@@ -1,24 +1,26 @@
-//! Items whose system of record is the user's own database: PostgreSQL read by key ([`Postgres::fetch`]), by a feed of changes
-//! ([`Postgres::changes`], [`Feed`]) and by notification ([`Postgres::listen`]), and a bounded tier in front of reads by key
+//! Items whose system of record is the user's own database: PostgreSQL read by key ([`Postgres::fetch`](Origin::fetch)), by a feed of
+//! changes ([`Postgres::changes`], [`Feed`]) and by notification ([`Postgres::listen`]), and a bounded tier in front of reads by key
 //! ([`ReadThrough`]). Nothing here writes: what becomes of what is read is for the caller.
+//!
+//! The client library is behind the feature `postgres`. Without it a [`Postgres`] cannot be made, and says how to get a build that can.
 
+#[cfg(not(feature = "postgres"))]
+mod absent;
 mod cache;
-mod columns;
 mod error;
 mod feed;
-mod inspect;
-mod layout;
-mod listen;
 mod origin;
+#[cfg(feature = "postgres")]
 mod postgres;
-mod quote;
 mod read_through;
-mod rows;
+mod told;
 
+#[cfg(not(feature = "postgres"))]
+pub use absent::{Listener, Postgres};
 pub use error::SourceError;
-pub use feed::{Cursor, Feed};
-pub use inspect::Inspection;
-pub use listen::{Listener, Notice};
+pub use feed::Feed;
 pub use origin::{Known, Origin, State};
-pub use postgres::{Page, Postgres};
+#[cfg(feature = "postgres")]
+pub use postgres::{Listener, Postgres};
 pub use read_through::{ReadThrough, TierOptions, TierStats};
+pub use told::{Cursor, Inspection, Notice, Page};

@@ -4,7 +4,7 @@
 use tastemaker_types::AttributeType;
 use tastemaker_types::attribute::{MAX_TAGS, MAX_TEXT_BYTES};
 
-use crate::quote::identifier;
+use super::quote::identifier;
 
 /// A column as the catalog of the database has it.
 #[derive(Debug, Clone)]

@@ -1,4 +1,11 @@
-//! Reading the table: by ids, and what changed.
+//! Reading the table: by ids, and what changed. All that knows the client library is here.
+
+mod columns;
+mod inspect;
+mod layout;
+mod listen;
+mod quote;
+mod rows;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +19,11 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tastemaker_config::{ItemsConfig, TableName};
 use tastemaker_types::{Timestamp, validate_id};
 
-use crate::feed::Cursor;
-use crate::inspect::{self, Inspection};
-use crate::layout::{IdKind, Layout};
-use crate::listen::Listener;
 use crate::origin::{Known, Origin};
-use crate::{SourceError, quote, rows};
+use crate::{Cursor, Inspection, Page, SourceError};
+use layout::{IdKind, Layout};
+
+pub use listen::Listener;
 
 /// Reads by key, the feed, the listener, and one to spare.
 const CONNECTIONS: u32 = 4;
@@ -32,17 +38,6 @@ pub struct Postgres {
     pool: PgPool,
     /// Made from the table as it is, and again after an error: the table may have become another.
     layout: Mutex<Option<Arc<Layout>>>,
-}
-
-/// Rows in the order of their last change.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    /// Ids and what is known of them.
-    pub rows: Vec<(String, Known)>,
-    /// The clock of the database.
-    pub clock: Timestamp,
-    /// Where to go on, if there may be more.
-    pub next: Option<Cursor>,
 }
 
 impl Postgres {

@@ -3,23 +3,12 @@
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 
-use crate::SourceError;
+use crate::{Notice, SourceError};
 
 /// A connection that listens.
 #[derive(Debug)]
 pub struct Listener {
     inner: PgListener,
-}
-
-/// What was told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// This item changed.
-    Item(String),
-    /// Something changed.
-    Anything,
-    /// The connection was lost, and with it perhaps notices: look at everything. The next call listens again.
-    Lost,
 }
 
 impl Listener {

@@ -2,8 +2,8 @@
 
 use sqlx::{PgExecutor, Row as _};
 
+use super::columns::{Column, Kind};
 use crate::SourceError;
-use crate::columns::{Column, Kind};
 
 /// A domain is taken for what is below it; of a list, the category of the elements counts.
 const COLUMNS: &str = "
@@ -26,19 +26,6 @@ pub(crate) struct Table {
     pub(crate) indexed: Vec<String>,
     /// Whether it can have indexes.
     pub(crate) stored: bool,
-}
-
-/// What there is to know of the table, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspection {
-    /// The table, quoted.
-    pub table: String,
-    /// How many columns are read.
-    pub columns: usize,
-    /// Whether an index begins with the column of the last change. Views say yes.
-    pub updated_is_indexed: bool,
-    /// The same of the id.
-    pub id_is_indexed: bool,
 }
 
 /// Reads the columns of the quoted `table`.

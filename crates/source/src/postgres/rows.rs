@@ -6,8 +6,8 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use tastemaker_types::{Attributes, EntityUpsert, Record, Timestamp, UpsertMode, Value, validate_id};
 
-use crate::columns::Wire;
-use crate::layout::{LEADING, Layout};
+use super::columns::Wire;
+use super::layout::{LEADING, Layout};
 use crate::origin::{Known, State};
 
 /// A row of any of the layout's queries.

@@ -3,10 +3,10 @@
 use tastemaker_config::ItemsConfig;
 use tastemaker_types::{AttributeSchema, did_you_mean};
 
+use super::columns::{self, Column, Kind, Wire};
+use super::inspect::Table;
+use super::quote::identifier;
 use crate::SourceError;
-use crate::columns::{self, Column, Kind, Wire};
-use crate::inspect::Table;
-use crate::quote::identifier;
 
 /// Columns of an answer that come before the attributes: id, time of the last change, whether it is deleted, the present.
 pub(crate) const LEADING: usize = 4;
