@@ -5,22 +5,30 @@ use crate::provision;
 use crate::redis;
 use crate::shell::{self, cargo, installed};
 
+/// What costs little to compile is tested with everything else.
+const WORKSPACE: [&str; 3] = ["--workspace", "--features", "tastemaker-cli/postgres"];
+
 /// Builds the workspace once, then runs unit, integration and documentation tests.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let (browser, python) = (provision::browser()?, provision::python_client()?);
     let (server, database) = (provision::redis()?, provision::postgres()?);
     let tests = |arguments: &[&str]| {
         let mut tests = cargo();
-        tests.args(arguments).args(args).env("TASTEMAKER_BROWSER", browser).env("TASTEMAKER_PYTHON", &python);
+        tests
+            .args(arguments)
+            .args(WORKSPACE)
+            .args(args)
+            .env("TASTEMAKER_BROWSER", browser)
+            .env("TASTEMAKER_PYTHON", &python);
         tests.env(redis::SERVER, &server.server).env(redis::SEARCH, &server.search);
         tests.env(postgres::PROGRAMS, &database.programs);
         shell::run(&mut tests)
     };
     if installed("cargo-nextest") {
-        tests(&["nextest", "run", "--workspace"])?;
-        shell::run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))
+        tests(&["nextest", "run"])?;
+        shell::run(cargo().arg("test").args(WORKSPACE).args(["--doc", "--quiet"]))
     } else {
-        tests(&["test", "--workspace"])
+        tests(&["test"])
     }
 }
 

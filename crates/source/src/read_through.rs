@@ -21,6 +21,8 @@ const GATHER: Duration = Duration::from_millis(1);
 const QUERIES: usize = 2;
 /// Ids that may be on their way at once; each is an entry of a map, and perhaps 512 bytes of id.
 const MOST_ON_THEIR_WAY: usize = 20_000;
+/// Queries for an id that changes all the while. After them, who asked is told that it could not be read.
+const ATTEMPTS: usize = 3;
 /// After a failure.
 const REST: Duration = Duration::from_secs(1);
 
@@ -216,32 +218,45 @@ async fn gather<O: Origin>(shared: Arc<Shared<O>>, mut asked: mpsc::UnboundedRec
     }
 }
 
+/// Asks for ids, again for those that changed meanwhile, and ends their flights.
 async fn fetch<O: Origin>(shared: &Shared<O>, ids: Vec<Arc<str>>) {
-    let landing = Landing { shared, ids: &ids };
-    let names: Vec<String> = ids.iter().map(|id| id.as_ref().to_owned()).collect();
-    match shared.origin.fetch(&names).await {
-        Ok(found) => {
-            for (id, known) in ids.iter().zip(found) {
-                let mut flights = shared.flights.lock();
-                if flights.get(id).is_some_and(|flight| !flight.stale) {
-                    shared.answers.insert(Arc::clone(id), known.clone());
-                }
-                if let Some(flight) = flights.remove(id) {
-                    flight.outcome.send_replace(Some(Ok(known)));
-                }
+    let _landing = Landing { shared, ids: &ids };
+    let mut left = ids.clone();
+    for _ in 0..ATTEMPTS {
+        if left.is_empty() {
+            return;
+        }
+        let names: Vec<String> = left.iter().map(|id| id.as_ref().to_owned()).collect();
+        let found = match shared.origin.fetch(&names).await {
+            Ok(found) => found,
+            Err(error) => return fail(shared, &left, &error),
+        };
+        let mut changed = Vec::new();
+        for (id, known) in left.into_iter().zip(found) {
+            let mut flights = shared.flights.lock();
+            if flights.get_mut(&id).is_some_and(|flight| std::mem::take(&mut flight.stale)) {
+                changed.push(id);
+                continue;
+            }
+            // Before the flight ends, so that nobody finds neither.
+            shared.answers.insert(Arc::clone(&id), known.clone());
+            if let Some(flight) = flights.remove(&id) {
+                flight.outcome.send_replace(Some(Ok(known)));
             }
         }
-        Err(error) => {
-            shared.counts.errors.fetch_add(1, Ordering::Relaxed);
-            *shared.rest.lock() = Some((Instant::now() + REST, error.clone()));
-            for id in &ids {
-                if let Some(flight) = shared.flights.lock().remove(id) {
-                    flight.outcome.send_replace(Some(Err(error.clone())));
-                }
-            }
+        left = changed;
+    }
+}
+
+fn fail<O>(shared: &Shared<O>, ids: &[Arc<str>], error: &SourceError) {
+    shared.counts.errors.fetch_add(1, Ordering::Relaxed);
+    *shared.rest.lock() = Some((Instant::now() + REST, error.clone()));
+    let mut flights = shared.flights.lock();
+    for id in ids {
+        if let Some(flight) = flights.remove(id) {
+            flight.outcome.send_replace(Some(Err(error.clone())));
         }
     }
-    drop(landing);
 }
 
 /// Ends flights that were not ended, however the query went: else nobody would ask for these ids again.

@@ -45,6 +45,8 @@ pub(super) struct ItemsSource {
     wanted: mpsc::Sender<String>,
     /// Asks the follower to look now.
     look: Notify,
+    /// Held from comparing with the catalog until the difference is in it, so that an older reading never overtakes a newer one unseen.
+    adopting: tokio::sync::Mutex<()>,
     /// When the last whole round of the feed began; the start, if there was none.
     current_at: Mutex<Instant>,
     /// The last refusal that was told.
@@ -66,6 +68,7 @@ impl Engine {
             tier: ReadThrough::new(origin, TierOptions::from(settings)),
             wanted,
             look: Notify::new(),
+            adopting: tokio::sync::Mutex::default(),
             current_at: Mutex::new(Instant::now()),
             refusal: Mutex::new(None),
         });
@@ -88,6 +91,7 @@ impl Engine {
 
     /// Writes what the catalog does not have as the database has it.
     async fn adopt(&self, source: &ItemsSource, read: &[(String, Known)], missing: Missing) -> Result<(), EngineError> {
+        let _adopting = source.adopting.lock().await;
         let found = differences::differences(&self.catalog.snapshot(), read, missing, Timestamp::now());
         source.tell(found.refusal);
         let count = |result, number: usize| self.monitor.count(&metrics::ITEMS_SOURCE_ROWS, [result], number as u64);
