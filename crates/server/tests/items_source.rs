@@ -50,16 +50,29 @@ fn listed(running: &Running, id: &str) -> Value {
     serde_json::to_value(running.engine.item(id)).unwrap()
 }
 
-fn records(running: &Running) -> String {
-    let metrics = running.engine.state().position();
-    format!("{metrics:?}")
+/// How many records the log has.
+fn records(running: &Running) -> u64 {
+    running.engine.state().position().map_or(0, |position| position.0 + 1)
 }
 
+/// Waits until so many items exist.
+async fn counts(running: &Running, items: usize) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let count = || running.engine.catalog().snapshot().alive_rows().count();
+    while count() != items {
+        assert!(Instant::now() < deadline, "{} items, not {items}", count());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A figure of `/metrics`; 0 if nothing was measured yet.
 async fn metric(running: &Running, name: &str) -> f64 {
     let text = running.client.get("/metrics").await.expect(200).text();
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in\n{text}"));
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    let line = text.lines().find(|line| line.starts_with(name));
+    line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
+
+const LOOKS: &str = "tastemaker_items_source_query_duration_seconds_count{query=\"changes\"}";
 
 fn queries(server: &PostgresServer) -> usize {
     server.log().lines().filter(|line| line.contains("execute") && line.contains("= ANY ($1")).count()
@@ -93,13 +106,12 @@ async fn items_follow_their_table_and_nothing_is_written_twice() {
     server.sql("DELETE FROM items WHERE id = 'i9'");
     becomes(&running, "i9", &Value::Null, patience).await;
 
+    counts(&running, 1_232).await;
     // Many looks at the same rows, which the overlap makes sure of, add nothing to the log.
     let before = records(&running);
-    let looks = metric(&running, "tastemaker_items_source_query_duration_seconds_count{query=\"changes\"}").await;
+    let looks = metric(&running, LOOKS).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(
-        metric(&running, "tastemaker_items_source_query_duration_seconds_count{query=\"changes\"}").await > looks + 2.0
-    );
+    assert!(metric(&running, LOOKS).await > looks + 2.0);
     assert_eq!(records(&running), before);
     assert!(metric(&running, "tastemaker_items_source_lag_seconds").await < 5.0);
 
@@ -129,13 +141,14 @@ async fn what_the_catalog_lacks_is_read_on_request_once() {
     // As a view without the trigger's notices would be: nothing but requests can bring these in.
     let running = Running::of(project(&server, NO_POLL)).await;
     let deadline = Instant::now() + Duration::from_secs(10);
-    while metric(&running, "tastemaker_items_source_query_duration_seconds_count{query=\"changes\"}").await < 2.0 {
+    while metric(&running, LOOKS).await < 2.0 {
         assert!(Instant::now() < deadline, "it does not look at the beginning and when it listens");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     server.sql("ALTER TABLE items DISABLE TRIGGER notify_items; INSERT INTO items (id, name) SELECT 'i' || n, 'Item ' || n FROM generate_series(0, 99) n");
 
     assert_eq!(listed(&running, "i0"), Value::Null);
+    let before = records(&running);
     let asking: Vec<_> = (0..100)
         .map(|_| {
             let client = running.client.clone();
@@ -146,6 +159,7 @@ async fn what_the_catalog_lacks_is_read_on_request_once() {
         assert_eq!(answer.await.unwrap().expect(200).json()["attributes"]["title"], "Item 0");
     }
     assert_eq!(queries(&server), 1, "a hundred who ask at once are one query");
+    assert_eq!(records(&running), before + 1, "and one record");
 
     // Ranking reads what it does not know, and leaves out what is nowhere.
     let rank = json!({"user_id": "u", "items": ["i1", "i2", "nowhere"]});
@@ -193,11 +207,8 @@ async fn a_notice_is_seen_within_a_second_and_a_stream_of_them_is_not_lost() {
     }
     // Each in a transaction of its own.
     server.sql("DO $$ BEGIN FOR n IN 1..3000 LOOP INSERT INTO items (id, name) VALUES (n::text, n::text); COMMIT; END LOOP; END $$");
-    for n in [1, 1500, 3000] {
-        becomes(&running, &n.to_string(), &json!({"title": n.to_string(), "available": true}), Duration::from_secs(10))
-            .await;
-    }
-    assert_eq!(running.engine.catalog().snapshot().alive_rows().count(), 3_001);
+    counts(&running, 3_001).await;
+    assert_eq!(listed(&running, "1500"), json!({"title": "1500", "available": true}));
     running.stop().await;
 }
 
@@ -221,7 +232,7 @@ async fn recommendations_go_on_without_the_database_and_items_follow_again_when_
             .post("/v1/events", &json!({"events": [event(&format!("e{n}"), "u", &format!("new{n}"))]}))
             .await
             .expect(200);
-        assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
     }
     let answer = running.client.get("/v1/items/unheard-of").await.expect(503);
     assert!(answer.json()["detail"].as_str().unwrap().contains("database cannot be asked now"), "{}", answer.text());
@@ -232,10 +243,10 @@ async fn recommendations_go_on_without_the_database_and_items_follow_again_when_
     server.restart();
     server
         .sql("UPDATE items SET name = 'changed' WHERE id = 'i5'; INSERT INTO items (id, name) VALUES ('new3', 'New')");
-    becomes(&running, "i5", &json!({"title": "changed", "available": true}), Duration::from_secs(8)).await;
-    becomes(&running, "new3", &json!({"title": "New", "available": true}), Duration::from_secs(8)).await;
+    becomes(&running, "i5", &json!({"title": "changed", "available": true}), Duration::from_secs(15)).await;
+    becomes(&running, "new3", &json!({"title": "New", "available": true}), Duration::from_secs(15)).await;
     server.sql("UPDATE items SET name = 'again' WHERE id = 'i5'");
-    becomes(&running, "i5", &json!({"title": "again", "available": true}), Duration::from_secs(8)).await;
+    becomes(&running, "i5", &json!({"title": "again", "available": true}), Duration::from_secs(15)).await;
     running.stop().await;
 }
 
@@ -243,19 +254,19 @@ async fn recommendations_go_on_without_the_database_and_items_follow_again_when_
 async fn a_frozen_database_holds_no_request_longer_than_the_timeout() {
     let server = database();
     server.sql("INSERT INTO items (id, name) VALUES ('i', 'Item')");
-    let running = Running::of(project(&server, QUICK)).await;
+    let running = Running::of(project(&server, "poll_interval = \"200ms\"\ntimeout = \"1500ms\"")).await;
     becomes(&running, "i", &json!({"title": "Item", "available": true}), Duration::from_secs(10)).await;
     server.freeze();
     let began = Instant::now();
     running.client.get("/v1/items/unheard-of").await.expect(503);
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
     let began = Instant::now();
     running.client.get("/v1/users/u/recommendations").await.expect(200);
     running.client.post("/v1/events", &json!({"events": [event("e", "u", "unheard-of")]})).await.expect(200);
-    assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(1_200), "{:?}", began.elapsed());
     server.thaw();
     server.sql("UPDATE items SET name = 'thawed' WHERE id = 'i'");
-    becomes(&running, "i", &json!({"title": "thawed", "available": true}), Duration::from_secs(8)).await;
+    becomes(&running, "i", &json!({"title": "thawed", "available": true}), Duration::from_secs(15)).await;
     running.stop().await;
 }
 

@@ -42,12 +42,11 @@ impl Engine {
     /// Has the items of events read that the catalog lacks, without waiting for it.
     pub(in crate::engine) fn want_items_of(&self, records: &[Record]) {
         let Some(source) = self.items_source.get() else { return };
-        let item = |record: &'_ Record| match record {
-            Record::Event(event) => Some(event.item_id.clone()),
+        let items = records.iter().filter_map(|record| match record {
+            Record::Event(event) => Some(event.item_id.as_str()),
             _ => None,
-        };
-        let items: Vec<String> = records.iter().filter_map(item).collect();
-        for id in self.lacking(items.iter().map(String::as_str)) {
+        });
+        for id in self.lacking(items) {
             // If more than enough wait already, it is read when it is met again.
             let _ = source.wanted.try_send(id);
         }

@@ -47,6 +47,8 @@ pub(super) struct ItemsSource {
     look: Notify,
     /// Held from comparing with the catalog until the difference is in it, so that an older reading never overtakes a newer one unseen.
     adopting: tokio::sync::Mutex<()>,
+    /// Held from a comparison with the catalog until its outcome is written, so that the many who wait for one row write it once.
+    adopting: tokio::sync::Mutex<()>,
     /// When the last whole round of the feed began; the start, if there was none.
     current_at: Mutex<Instant>,
     /// The last refusal that was told.
@@ -68,6 +70,7 @@ impl Engine {
             tier: ReadThrough::new(origin, TierOptions::from(settings)),
             wanted,
             look: Notify::new(),
+            adopting: tokio::sync::Mutex::new(()),
             adopting: tokio::sync::Mutex::default(),
             current_at: Mutex::new(Instant::now()),
             refusal: Mutex::new(None),
@@ -91,6 +94,7 @@ impl Engine {
 
     /// Writes what the catalog does not have as the database has it.
     async fn adopt(&self, source: &ItemsSource, read: &[(String, Known)], missing: Missing) -> Result<(), EngineError> {
+        let _adopting = source.adopting.lock().await;
         let _adopting = source.adopting.lock().await;
         let found = differences::differences(&self.catalog.snapshot(), read, missing, Timestamp::now());
         source.tell(found.refusal);
@@ -124,7 +128,7 @@ impl ItemsSource {
         let Some(refusal) = refusal else { return };
         let mut told = self.refusal.lock();
         if told.as_ref() != Some(&refusal) {
-            tracing::warn!(item = refusal.id, "a row of the items' database is not taken: {}", refusal.reason);
+            tracing::warn!(item = %refusal.id, "a row of the items' database is not taken: {}", refusal.reason);
             *told = Some(refusal);
         }
     }
