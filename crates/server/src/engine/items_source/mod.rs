@@ -45,8 +45,6 @@ pub(super) struct ItemsSource {
     wanted: mpsc::Sender<String>,
     /// Asks the follower to look now.
     look: Notify,
-    /// Held from comparing with the catalog until the difference is in it, so that an older reading never overtakes a newer one unseen.
-    adopting: tokio::sync::Mutex<()>,
     /// Held from a comparison with the catalog until its outcome is written, so that the many who wait for one row write it once.
     adopting: tokio::sync::Mutex<()>,
     /// When the last whole round of the feed began; the start, if there was none.
@@ -71,7 +69,6 @@ impl Engine {
             wanted,
             look: Notify::new(),
             adopting: tokio::sync::Mutex::new(()),
-            adopting: tokio::sync::Mutex::default(),
             current_at: Mutex::new(Instant::now()),
             refusal: Mutex::new(None),
         });
@@ -94,7 +91,6 @@ impl Engine {
 
     /// Writes what the catalog does not have as the database has it.
     async fn adopt(&self, source: &ItemsSource, read: &[(String, Known)], missing: Missing) -> Result<(), EngineError> {
-        let _adopting = source.adopting.lock().await;
         let _adopting = source.adopting.lock().await;
         let found = differences::differences(&self.catalog.snapshot(), read, missing, Timestamp::now());
         source.tell(found.refusal);
