@@ -8,6 +8,7 @@ mod feature_list;
 mod features;
 mod generations;
 mod health;
+mod items_source;
 mod online;
 mod push;
 mod recommend;
@@ -38,6 +39,7 @@ pub use feature_list::list_features;
 pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
+pub(crate) use items_source::check as check_items_source;
 pub use online::follower;
 
 /// How a project is opened.
@@ -69,6 +71,8 @@ pub struct Engine {
     log: RwLock<Option<EventLog>>,
     /// The place in the log up to which served features are validated; held while they are, so that no answer is counted twice.
     validated: Mutex<Position>,
+    /// Set once it is followed.
+    items_source: OnceLock<Arc<items_source::ItemsSource>>,
     monitor: Arc<Monitor>,
 }
 
@@ -79,6 +83,7 @@ impl Engine {
     /// # Errors
     /// The log is damaged, or another process has it open for writing; the configuration does not fit together.
     pub fn open(config: Arc<Config>, access: Access) -> Result<Self, EngineError> {
+        items_source::check(&config)?;
         let monitor = Arc::new(Monitor::new());
         let catalog = Arc::new(Catalog::new(config.items.schema()));
         let features = Arc::new(FeatureSet::compile(&config)?);
@@ -137,6 +142,7 @@ impl Engine {
             log: RwLock::new(log),
             // What was served before was the matter of the process that served it.
             validated: Mutex::new(end),
+            items_source: OnceLock::new(),
             monitor,
         };
         if access != Access::Stateless {
@@ -179,6 +185,7 @@ impl Engine {
 
     /// Encodes and queues records; they are written whether or not the answer is waited for.
     pub(crate) fn begin_write(&self, records: Vec<Record>) -> Result<PendingWrite, EngineError> {
+        self.want_items_of(&records);
         let log = self.log.read();
         let log = log.as_ref().ok_or(if self.is_stateless() {
             EngineError::Stateless("send writes to the server that has it")
@@ -269,7 +276,10 @@ impl Engine {
     }
 
     /// Starts the tasks that keep the engine up to date; they end when the answer is dropped. Needs a runtime.
-    pub(crate) fn start_background(self: &Arc<Self>) -> BackgroundTasks {
+    ///
+    /// # Errors
+    /// A setting cannot work.
+    pub(crate) fn start_background(self: &Arc<Self>) -> Result<BackgroundTasks, EngineError> {
         let every = |period: Duration, work: fn(&Engine)| {
             let engine = Arc::clone(self);
             tokio::spawn(async move {
@@ -297,7 +307,8 @@ impl Engine {
         if let Some(online) = &self.online {
             tasks.extend(online.start());
         }
-        BackgroundTasks(tasks)
+        tasks.extend(self.start_items_source()?);
+        Ok(BackgroundTasks(tasks))
     }
 }
 
