@@ -31,7 +31,7 @@ impl Engine {
                 let read = source.get(ids).await?;
                 self.adopt(source, &read, Missing::Unknown).await?;
             }
-            Ok(())
+            Ok::<(), EngineError>(())
         };
         let outcome = tokio::time::timeout(settings.timeout.to_duration(), reading).await;
         outcome.unwrap_or_else(|_| Err(SourceError::Timeout(settings.timeout).into())).inspect_err(|error| {
