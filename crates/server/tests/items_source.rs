@@ -47,7 +47,7 @@ async fn becomes(running: &Running, id: &str, wanted: &Value, limit: Duration) {
 
 /// An item as the catalog has it, without anybody's reading it in.
 fn listed(running: &Running, id: &str) -> Value {
-    serde_json::to_value(running.engine.item(id)).unwrap()
+    serde_json::to_value(running.engine.item_here(id)).unwrap()
 }
 
 /// How many records the log has.
