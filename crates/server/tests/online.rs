@@ -413,7 +413,7 @@ async fn any_redis_tool_reads_a_published_project() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_is_a_flip_and_what_retired_goes_when_its_time_is_over() {
+async fn a_rollback_is_a_flip() {
     let redis = RedisServer::start(&[]);
     let server = shop(&redis).await;
     send_clicks(&server.client, 80, 300, 5_000).await;
