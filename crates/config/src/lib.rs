@@ -6,6 +6,7 @@ mod error;
 mod events;
 mod features;
 mod import;
+mod items;
 mod load;
 mod recommend;
 mod redis;
@@ -18,6 +19,7 @@ mod training;
 mod tree;
 mod validate;
 mod validate_features;
+mod validate_items;
 mod validate_redis;
 
 use indexmap::IndexMap;
@@ -29,6 +31,7 @@ pub use error::{ConfigError, Origin, Problem};
 pub use events::{EntityConfig, EventTypeConfig, EventTypes, IMPRESSION, UnknownEventType};
 pub use features::{AggregateKind, DefaultValue, Entity, FeatureConfig, FeatureKind, FeatureViewConfig};
 pub use import::{EntityMapping, EventColumns, EventMapping, FileFormat, FileOptions, ImportConfig, TimestampUnit};
+pub use items::{ItemsConfig, ItemsSourceConfig, NotATable, TableName};
 pub use load::{ENV_PREFIX, FILE_NAME, InvalidOverride, LoadOptions, Loaded};
 pub use recommend::{DiversityConfig, ExcludeSeen, RecommendConfig, SourceConfig, SourcesConfig};
 pub use redis::{
@@ -54,7 +57,7 @@ pub struct Config {
     /// The Redis that `storage.online` names.
     pub redis: RedisConfig,
     /// What is recommended.
-    pub items: EntityConfig,
+    pub items: ItemsConfig,
     /// Who it is recommended to.
     pub users: EntityConfig,
     /// What users do with items: names and what they mean. Left out: `impression`, `click`, `rating` (positive from 4

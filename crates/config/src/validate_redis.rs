@@ -60,8 +60,10 @@ impl Rules<'_> {
         }
         if let Some(url) = &config.storage.online {
             self.redis_url("storage.online", url, "leave it out to keep online state in the process");
-            for (section, entity) in [("items.attributes", &config.items), ("users.attributes", &config.users)] {
-                for name in entity.attributes.keys().filter(|name| reserved(name)) {
+            for (section, attributes) in
+                [("items.attributes", &config.items.attributes), ("users.attributes", &config.users.attributes)]
+            {
+                for name in attributes.keys().filter(|name| reserved(name)) {
                     let message =
                         format!("attribute '{name}' has a name that the vectors in Redis use; choose another");
                     self.refuse(&join(section, name), message);

@@ -163,8 +163,8 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         // Between keys.
         (
-            "[storage]\nonline = \"redis://127.0.0.1:6379\"".into(),
-            "tastemaker.toml:2:1: storage.online names a server, but this build keeps online state in the process; leave storage.online out",
+            "[server]\nstateless = true".into(),
+            "tastemaker.toml:2:1: server.stateless needs a Redis to answer from; set storage.online, or leave server.stateless out",
         ),
         (
             "[storage]\nonline = \"http://:secret@cache\"".into(),
@@ -189,6 +189,34 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         (
             "[redis.tls]\ncert_file = \"our.pem\"".into(),
             "tastemaker.toml:2:1: redis.tls.cert_file is set without redis.tls.key_file; give both or none",
+        ),
+        (
+            "[items.source]\npostgres = \"mysql://:hunter2@db/shop\"".into(),
+            "tastemaker.toml:2:1: items.source.postgres does not begin with postgres:// or postgresql://; write postgres://user@host/database",
+        ),
+        (
+            "[items.source]\npostgres = \"postgres://db/shop?p%61ssword=hunter2\"".into(),
+            "tastemaker.toml:2:1: items.source.postgres has a password behind its question mark, where it would be shown; set TASTEMAKER_ITEMS__SOURCE__PASSWORD",
+        ),
+        (
+            "[items.source]\ntable = \"a.b.c\"".into(),
+            "tastemaker.toml:2:1: items.source.table: \"a.b.c\" names no table; write \"table\" or \"schema.table\", and a name with a dot or quote in double quotes",
+        ),
+        (
+            "[items.attributes]\nprice = \"number\"\n[items.source]\ncolumns = { prise = \"cost\" }".into(),
+            "tastemaker.toml:4:13: items.source.columns.prise names no declared attribute: 'prise'; did you mean 'price'?",
+        ),
+        (
+            "[items.source]\nid_column = \"\"".into(),
+            "tastemaker.toml:2:1: items.source.id_column is \"\"; give a name of 1 to 63 bytes, as PostgreSQL knows it",
+        ),
+        (
+            "[items.source]\ntimeout = \"5m\"".into(),
+            "tastemaker.toml:2:1: items.source.timeout is 5m; allowed: 10ms to 1m",
+        ),
+        (
+            "[items.source]\ntabel = \"items\"".into(),
+            "tastemaker.toml:2:1: unknown key 'items.source.tabel'; did you mean 'table'?",
         ),
         (
             "[items.attributes]\n\"unit price\" = \"number\"".into(),
@@ -426,6 +454,18 @@ fn show_lists_every_value_with_its_origin_and_no_secret() {
             "key": "project.name", "value": "käse", "origin": { "from": "env", "name": "TASTEMAKER_PROJECT__NAME" }
         })
     );
+}
+
+#[test]
+fn no_password_of_the_items_database_is_shown() {
+    let file = "[items.source]\npostgres = \"postgres://me:hunter2@db/shop\"\n";
+    let loaded = load(file, &[("TASTEMAKER_ITEMS__SOURCE__PASSWORD", "hunter2")], &[]).unwrap();
+    assert_eq!(loaded.config.items.source.password.as_deref(), Some("hunter2"));
+    let (shown, json) = (loaded.show(), serde_json::to_string(&loaded.settings()).unwrap());
+    let debug = format!("{:?}", loaded.config);
+    for text in [shown, json, debug] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
 }
 
 #[test]

@@ -1,10 +1,12 @@
-//! How fast the online state takes a log in, and how much memory it takes: synthetic events of 100,000 users with 10,000 items through
-//! twenty features. Memory grows until every user is known, and no further, however many events there are.
+//! How fast the online state takes a log in, and how much memory it takes: synthetic events of users with items through twenty features.
+//! A few of both have most of the events. Memory grows until every entity has all tiles that it may have, and no further, however many
+//! events there are.
 //!
 //! ```console
-//! cargo run --release -p tastemaker-features --example replay -- [EVENTS] [USERS]
+//! cargo run --release -p tastemaker-features --example replay -- [EVENTS] [USERS] [ITEMS] [DAYS]
 //! ```
-//! Ten million events unless told otherwise. Memory is read from `/proc`, so it is shown on Linux alone.
+//! A hundred million events of 20,000 users with 20,000 items in 180 days unless told otherwise, which are six times the longest window.
+//! The events are made as they are taken in. Memory is read from `/proc`, so it is shown on Linux alone.
 #![allow(clippy::print_stdout, reason = "it prints what it measures")]
 
 use std::collections::HashMap;
@@ -18,11 +20,11 @@ use tastemaker_features::{OnlineState, SeenBy, StateOptions};
 use tastemaker_store::Catalog;
 use tastemaker_types::{Attributes, Event, Position, Record, Timestamp, Window};
 
-const ITEMS: u64 = 10_000;
 /// Records in one call, as a group commit may have.
 const CALL: u64 = 4_096;
-/// Between two events, in microseconds.
-const PAUSE: u64 = 10_000;
+/// Events between two lines.
+const TOLD: u64 = 5_000_000;
+const MICROS_PER_DAY: u64 = 86_400_000_000;
 
 const FEATURES: [&str; 20] = [
     "user clicks_30m count click window=\"30m\"",
@@ -67,33 +69,54 @@ fn project() -> String {
 struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    /// Below one.
+    fn share(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % limit
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        (self.share() * limit as f64) as u64
+    }
+
+    /// As [`Random::below`], but the first hundredth comes up in a fifth of the cases, and the last one a third as often as on average.
+    fn skewed_below(&mut self, limit: u64) -> u64 {
+        (self.share().powi(3) * limit as f64) as u64
     }
 }
 
-fn event(number: u64, users: u64, random: &mut Random) -> (Position, Record) {
-    let event_type = match random.below(10) {
-        0..=6 => "impression",
-        7..=8 => "click",
-        _ => "purchase",
-    };
-    let event = Event {
-        event_id: String::new(),
-        event_type: event_type.to_owned(),
-        user_id: format!("user-{}", random.below(users)),
-        item_id: format!("item-{}", random.below(ITEMS)),
-        timestamp: Timestamp::EPOCH.plus(Window::from_micros((number * PAUSE) as i64)),
-        value: Some(random.below(10_000) as f64 / 100.0),
-        session_id: None,
-        received: None,
-        request_id: None,
-        properties: Attributes::new(),
-    };
-    (Position(number), Record::Event(event))
+struct World {
+    random: Random,
+    users: u64,
+    items: u64,
+    /// Between two events, in microseconds.
+    pause: u64,
+}
+
+impl World {
+    fn event(&mut self, number: u64) -> (Position, Record) {
+        let random = &mut self.random;
+        let event_type = match random.below(10) {
+            0..=6 => "impression",
+            7..=8 => "click",
+            _ => "purchase",
+        };
+        let event = Event {
+            event_id: String::new(),
+            event_type: event_type.to_owned(),
+            user_id: format!("user-{}", random.skewed_below(self.users)),
+            item_id: format!("item-{}", random.skewed_below(self.items)),
+            timestamp: Timestamp::EPOCH.plus(Window::from_micros((number * self.pause) as i64)),
+            value: Some(random.below(10_000) as f64 / 100.0),
+            session_id: None,
+            received: None,
+            request_id: None,
+            properties: Attributes::new(),
+        };
+        (Position(number), Record::Event(event))
+    }
 }
 
 /// Resident memory now and at most, in MiB.
@@ -109,7 +132,8 @@ fn memory() -> Option<(u64, u64)> {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let mut number = |default: u64| args.next().map_or(Ok(default), |n| n.replace('_', "").parse());
-    let (events, users) = (number(10_000_000)?, number(100_000)?);
+    let (events, users, items) = (number(100_000_000)?, number(20_000)?, number(20_000)?);
+    let days = number(180)?;
     let config = Config::parse(&project())?;
     let set = Arc::new(FeatureSet::compile(&config)?);
     let options = StateOptions {
@@ -120,18 +144,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         popular_window: Window::from_days(1),
     };
     let state = OnlineState::with_features(options, Arc::new(Catalog::new(config.items.schema())), set);
-    println!("{events} events of {users} users with {ITEMS} items, {} features", FEATURES.len());
+    println!("{events} events of {users} users with {items} items in {days} days, {} features", FEATURES.len());
 
-    let mut random = Random(7);
+    let mut world = World { random: Random(7), users, items, pause: days * MICROS_PER_DAY / events.max(1) };
     let (mut applying, mut applied, mut told) = (Duration::ZERO, 0, (0, Duration::ZERO));
     while applied < events {
-        let call: Vec<_> =
-            (applied..(applied + CALL).min(events)).map(|number| event(number, users, &mut random)).collect();
+        let call: Vec<_> = (applied..(applied + CALL).min(events)).map(|number| world.event(number)).collect();
         let started = Instant::now();
         state.apply(&call);
         applying += started.elapsed();
         applied += call.len() as u64;
-        if applied == events || applied / (events / 10).max(1) > told.0 / (events / 10).max(1) {
+        if applied == events || applied / TOLD > told.0 / TOLD {
             let rate = (applied - told.0) as f64 / (applying - told.1).as_secs_f64();
             let memory = memory().map(|(now, peak)| format!(", {now} MiB in memory, {peak} MiB at most"));
             println!("{applied:>12} events, {rate:>9.0} events/s{}", memory.unwrap_or_default());

@@ -34,7 +34,7 @@ metrics! {
     histogram STAGE_SECONDS_SPENT = "tastemaker_stage_duration_seconds" ["stage"], STAGE_SECONDS;
     /// Stages that failed or ran out of time.
     counter STAGE_FAILURES = "tastemaker_stage_failures_total" ["stage"];
-    /// Lookups in a cache, by cache and result: hit, miss.
+    /// Lookups in a cache, by cache (expressions; catalog and item_source before the items' database) and result: hit, negative_hit, miss.
     counter CACHE_LOOKUPS = "tastemaker_cache_lookups_total" ["cache", "result"];
     /// Records that clients sent, by record (event, item, user, feature_row) and result: accepted, duplicate, refused.
     counter INGESTED = "tastemaker_ingested_records_total" ["record", "result"];
@@ -44,7 +44,7 @@ metrics! {
     gauge FEATURE_VIEW_AGE_SECONDS = "tastemaker_feature_view_age_seconds" ["view"];
     /// Values of events that were not what a streaming feature takes, and were left out.
     counter FEATURE_REFUSED_INPUTS = "tastemaker_feature_refused_inputs_total" [];
-    /// Logged values of features that the server has computed again, see `recommend.validate_every`.
+    /// Logged values of features that the server has computed again, each once, see `recommend.validate_every`.
     counter FEATURE_VALIDATION_VALUES = "tastemaker_feature_validation_values_total" [];
     /// Those of them that differ in any bit, by feature.
     counter FEATURE_VALIDATION_MISMATCHES = "tastemaker_feature_validation_mismatches_total" ["feature"];
@@ -116,6 +116,14 @@ metrics! {
     gauge ITEMS = "tastemaker_items" [];
     /// Users with state.
     gauge USERS = "tastemaker_users" [];
+    /// Time of a query of the items' database, by query: fetch (by ids), changes.
+    histogram ITEMS_SOURCE_SECONDS = "tastemaker_items_source_query_duration_seconds" ["query"], REQUEST_SECONDS;
+    /// Queries of the items' database that failed, by query: fetch, changes, listen.
+    counter ITEMS_SOURCE_ERRORS = "tastemaker_items_source_errors_total" ["query"];
+    /// Rows of the items' database that changed the catalog or could not, by result: upserted, deleted, refused.
+    counter ITEMS_SOURCE_ROWS = "tastemaker_items_source_rows_total" ["result"];
+    /// Age of what is known of the items' database: the time since the last whole look at its changes began.
+    gauge ITEMS_SOURCE_LAG_SECONDS = "tastemaker_items_source_lag_seconds" [];
     /// Resident memory of the process.
     gauge MEMORY_BYTES = "process_resident_memory_bytes" [];
     /// Open file descriptors of the process.

@@ -310,6 +310,7 @@ mod tests {
             .scorer(Relevance)
             .scorer(Boost)
             .selector(Best);
+        let world = recommender.world();
         let ask = Ask {
             now: Timestamp::EPOCH,
             user_id: Some("ann"),
@@ -325,7 +326,7 @@ mod tests {
             seen: Vec::new(),
             given: &["a".to_owned(), "b".to_owned()],
             weights: Weights { relevance: 0.0, similarity: 0.0, popularity: 0.0, freshness: 0.0 },
-            generation: None,
+            world: &world,
             degraded: Vec::new(),
             logged: true,
             request_id: "r".to_owned(),

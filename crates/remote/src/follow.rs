@@ -24,7 +24,9 @@ use crate::model::{Models, PublishedModel};
 use crate::writes::Writes;
 
 const WRITE: Operation = Operation::repeatable("follow").bulk();
-const META: Operation = Operation::repeatable("meta");
+const META: Operation = Operation::repeatable("meta").bulk();
+/// As long as a command of a request may take, whoever writes waits.
+const PATIENCE: Operation = Operation::repeatable("follow");
 
 /// With more than this to write, nobody waits for it.
 const BUSY: usize = 4_096;
@@ -315,7 +317,7 @@ impl Follower {
         }
         let mut written = self.written.subscribe();
         let there = written.wait_for(|written| *written > position.0);
-        let _in_time = tokio::time::timeout(self.client.deadline(META), there).await.is_ok();
+        let _in_time = tokio::time::timeout(self.client.deadline(PATIENCE), there).await.is_ok();
     }
 
     fn rise(&self, written: u64) {

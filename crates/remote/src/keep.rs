@@ -11,7 +11,7 @@ use crate::publish::{publish, retire};
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 /// After a failure.
-const BACK_OFF: Duration = Duration::from_secs(5);
+const BACK_OFF: Duration = Duration::from_secs(2);
 
 impl Follower {
     /// Publishes each new champion, until it is dropped.

@@ -69,7 +69,7 @@ impl Worlds {
         state.import_items_through(listed.iter().filter_map(|item| item.row.through).max());
         state.import_rankings(rankings, now);
         let snapshot = catalog.snapshot();
-        let place = |model: &PublishedModel, row| snapshot.id(row).and_then(|id| model.place(&id)).unwrap_or(NO_ROW);
+        let place = |model: &PublishedModel, row| snapshot.id(row).and_then(|id| model.place(id)).unwrap_or(NO_ROW);
         let generation = model.map(|model| {
             let places = (0..snapshot.len() as u32).map(|row| place(model, row)).collect();
             ServingGeneration::of_few(model.model(), places).map(Arc::new)

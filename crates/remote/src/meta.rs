@@ -5,7 +5,7 @@ use tastemaker_redis::{Client, Operation, Value, cmd, fields};
 
 use crate::RemoteError;
 
-const READ: Operation = Operation::repeatable("meta");
+const READ: Operation = Operation::repeatable("meta").bulk();
 /// The moment that the rankings are of.
 pub(crate) const RANKINGS_AT: &str = "rankings_at";
 /// There while everything is being written for the first time, or anew.

@@ -14,7 +14,7 @@ use crate::meta::{Meta, PUBLISHED, PUBLISHING, RETIRED};
 use crate::model::PublishedModel;
 use crate::writes::fold_in;
 
-const META: Operation = Operation::repeatable("meta");
+const META: Operation = Operation::repeatable("meta").bulk();
 /// A server that follows looks at `meta` each second: after this long it writes vectors of the new generation, too.
 const NOTICE: Duration = Duration::from_millis(2_500);
 /// Users whose neighbours are compared with those of an exact search.

@@ -129,10 +129,15 @@ impl Remote {
     /// Redis; what was known stays.
     pub async fn refresh(&self) -> Result<(), RemoteError> {
         let meta = Meta::read(&self.client).await?;
-        self.meta.store(Arc::new(meta.clone()));
-        if let Some(base) = self.base.load_full().refreshed(meta, &self.client, &self.worlds, &self.models).await? {
+        if !meta.whole {
+            self.meta.store(Arc::new(meta.clone()));
+        }
+        let base = self.base.load_full().refreshed(meta.clone(), &self.client, &self.worlds, &self.models).await?;
+        if let Some(base) = base {
             self.base.store(Arc::new(base));
         }
+        // Last, so that whoever hears of a generation is answered by it.
+        self.meta.store(Arc::new(meta));
         Ok(())
     }
 

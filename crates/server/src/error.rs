@@ -5,6 +5,7 @@ use tastemaker_features::set::FeatureSetError;
 use tastemaker_log::LogError;
 use tastemaker_recommend::{RecommendError, SetupError};
 use tastemaker_remote::RemoteError;
+use tastemaker_source::SourceError;
 
 use crate::RefusedRows;
 
@@ -26,6 +27,9 @@ pub enum EngineError {
     /// Declared features cannot work.
     #[error(transparent)]
     Features(#[from] FeatureSetError),
+    /// The items' database.
+    #[error(transparent)]
+    ItemsSource(#[from] SourceError),
     /// A request for features cannot be answered as it is.
     #[error("{field}: {message}")]
     FeatureRequest {
@@ -79,6 +83,7 @@ impl EngineError {
         match self {
             Self::Settings(error) => Some(error.key()),
             Self::Features(error) => Some(error.key.clone()),
+            Self::ItemsSource(error) => error.key().map(str::to_owned),
             _ => None,
         }
     }

@@ -28,6 +28,7 @@ pub use tastemaker_api::FeaturesResponse;
 /// # Errors
 /// The setting that cannot work.
 pub fn check(config: &tastemaker_config::Config) -> Result<(), EngineError> {
+    engine::check_items_source(config)?;
     let features = Arc::new(tastemaker_features::set::FeatureSet::compile(config)?);
     let catalog = Arc::new(tastemaker_store::Catalog::new(config.items.schema()));
     let options = tastemaker_recommend::state_options(config);

@@ -56,7 +56,7 @@ pub async fn serve_engine(
     check_exposed(engine.config(), address)?;
     let lifecycle = Lifecycle::default();
     let router = app(Arc::clone(&engine), lifecycle.clone())?;
-    let tasks = engine.start_background();
+    let tasks = engine.start_background()?;
     tracing::info!(%address, "serving");
 
     let grace = engine.config().server.shutdown_grace.to_duration();

@@ -267,27 +267,37 @@ async fn a_large_read_ends_at_the_timeout() {
 }
 
 #[tokio::test]
-async fn the_server_validates_what_it_has_served() {
+async fn the_server_validates_what_it_has_served_and_each_answer_once() {
     let recommend =
         "[recommend]\nlog_features = 1.0\nfeatures = [\"latest\", \"item.clicks\"]\nvalidate_every = \"1s\"\n";
     let server =
         Running::start(&PROJECT.replace("[recommend.context]", &format!("{recommend}[recommend.context]"))).await;
     let events = json!({"events": [{"type": "click", "user_id": "ann", "item_id": "tea"}]});
     server.client.post("/v1/events", &events).await.expect(200);
-    let body = json!({"user_id": "bob", "limit": 1});
-    server.client.post("/v1/recommendations", &body).await.expect(200);
-    let value = |metrics: &str, name: &str| {
-        metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok()).unwrap_or(0.0)
+    let values = |metrics: &str| {
+        let value = |line: &str| {
+            line.strip_prefix("tastemaker_feature_validation_values_total")?.strip_prefix(' ')?.parse::<f64>().ok()
+        };
+        metrics.lines().find_map(value).unwrap_or(0.0)
     };
     let mut metrics = String::new();
-    for _ in 0..600 {
-        metrics = server.client.get("/metrics").await.expect(200).text();
-        if value(&metrics, "tastemaker_feature_validation_values_total") >= 2.0 {
-            break;
+    // Two values an answer; the second one is made when the first is validated.
+    for expected in [2.0, 4.0] {
+        let body = json!({"user_id": "bob", "limit": 1});
+        server.client.post("/v1/recommendations", &body).await.expect(200);
+        for _ in 0..600 {
+            metrics = server.client.get("/metrics").await.expect(200).text();
+            if values(&metrics) >= expected {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert_eq!(values(&metrics), expected, "{metrics}");
     }
-    assert!(value(&metrics, "tastemaker_feature_validation_values_total") >= 2.0, "{metrics}");
+    // Several validations later.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    metrics = server.client.get("/metrics").await.expect(200).text();
+    assert_eq!(values(&metrics), 4.0, "{metrics}");
     let line = r#"tastemaker_feature_validation_mismatches_total{feature="item.clicks"} 0"#;
     assert!(metrics.lines().any(|l| l == line), "{metrics}");
     server.stop().await;

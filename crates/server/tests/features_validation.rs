@@ -13,7 +13,7 @@ use tastemaker_features::offline::{Validation, ValidationOptions};
 use tastemaker_features::set::FeatureSet;
 use tastemaker_log::LogReader;
 use tastemaker_testkit::Client;
-use tastemaker_types::{Timestamp, Window};
+use tastemaker_types::{Position, Timestamp, Window};
 
 const PROJECT: &str = r#"
 [items.attributes]
@@ -208,7 +208,7 @@ async fn a_hundred_thousand_served_values_are_what_the_log_comes_to() {
     let config = config(&project);
     let set = Arc::new(FeatureSet::compile(&config).unwrap());
     let log = LogReader::open(config.storage.log_dir()).unwrap();
-    let options = ValidationOptions { sample: 1.0, since: None };
+    let options = ValidationOptions { sample: 1.0, since: None, from: Position(0) };
     let validation = Validation::run(&set, &log, &options, |_| ControlFlow::Continue(())).unwrap();
     assert!(validation.missed.is_empty() && validation.skipped.is_empty(), "{validation:#?}");
     assert_eq!((validation.answers, validation.compared), (ANSWERS, ANSWERS));

@@ -343,7 +343,77 @@ async fn another_log_is_not_mixed_with_what_redis_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_is_a_flip_and_what_retired_goes_when_its_time_is_over() {
+async fn the_least_rights_of_the_documentation_are_enough() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/redis.md")).unwrap();
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER tastemaker")).unwrap();
+    let redis = RedisServer::start(&[]);
+    assert_eq!(redis.raw(line).trim(), "+OK");
+    let url = redis.url().replace("redis://", "redis://tastemaker:PASSWORD@");
+    let toml = project(Some(&redis)).replace(&redis.url(), &url);
+    let server = Running::start(&toml).await;
+    server.until_online(|online| online["whole"] == true).await;
+    send_items(&server.client, 100).await;
+    send_clicks(&server.client, 20, 100, 1_000).await;
+    let version = train_one(&server.project).await;
+    server.until_online(|online| online["generation"] == version && online["pending"] == 0).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let (items, lacks) = ask(&server.client, &json!({"user_id": "u1", "filter": "price < 50"})).await;
+    assert!(items.len() == 10 && lacks.is_empty(), "{lacks:?}");
+    let metrics = server.client.get("/metrics").await.text();
+    assert!(!metrics.contains("no_permission"), "{metrics}");
+    let project = server.stop().await;
+    let follower = tastemaker_server::follower(config(&project)).unwrap();
+    redis.raw("HSET shop:user:stranger :version 5 a b");
+    assert_eq!(tastemaker_remote::rebuild(&follower, |_| ()).await.unwrap().removed, 1);
+}
+
+/// What somebody with redis-py does by hand.
+const BY_HAND: &str = r#"
+import json, sys
+import numpy as np
+import redis
+from redis.commands.search.query import Query
+redis_client = redis.Redis.from_url(sys.argv[1])
+v = np.frombuffer(redis_client.hget("shop:user:u7", "embedding"), dtype=np.float32)
+query = Query("*=>[KNN 50 @embedding $vec AS score]").sort_by("score").paging(0, 50).dialect(2)
+found = redis_client.ft("shop:idx:items").search(query, query_params={"vec": v.tobytes()})
+books = Query("(@category:{books} @available:{1})=>[KNN 5 @embedding $vec AS score]").sort_by("score").dialect(2)
+few = redis_client.ft("shop:idx:items").search(books, query_params={"vec": v.tobytes()})
+item = redis_client.hgetall("shop:item:i4")
+exact = {}
+for key in redis_client.scan_iter("shop:item:*"):
+    x = redis_client.hget(key, "embedding_1")
+    if x is not None:
+        exact[key.decode()] = float(np.dot(np.frombuffer(x, dtype=np.float32), v))
+print(json.dumps({
+    "found": [doc.id for doc in found.docs],
+    "exact": sorted(exact, key=lambda key: -exact[key])[:50],
+    "few": [[doc.category, doc.available] for doc in few.docs],
+    "item": {name.decode(): value.decode() for name, value in item.items() if not name.startswith((b":", b"embedding"))},
+}))
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_redis_tool_reads_a_published_project() {
+    let Some(python) = std::env::var_os("TASTEMAKER_PYTHON") else {
+        println!("skipped: TASTEMAKER_PYTHON is not set");
+        return;
+    };
+    let redis = RedisServer::start(&[]);
+    let server = shop(&redis).await;
+    let out = std::process::Command::new(python).args(["-c", BY_HAND, &redis.url()]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let seen: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(seen["found"].as_array().unwrap().len(), 50);
+    assert_eq!(seen["found"], seen["exact"], "the nearest are those of the largest inner product");
+    let few = seen["few"].as_array().unwrap();
+    assert!(few.len() == 5 && few.iter().all(|item| *item == json!(["books", "1"])), "{few:?}");
+    assert_eq!(seen["item"], json!({"title": "Item 4", "category": "tools", "price": "4", "available": "1"}));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_is_a_flip() {
     let redis = RedisServer::start(&[]);
     let server = shop(&redis).await;
     send_clicks(&server.client, 80, 300, 5_000).await;

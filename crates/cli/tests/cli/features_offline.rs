@@ -25,7 +25,8 @@ event_time_column = "timestamp"
 features = { worth = "number" }
 "#;
 
-fn project() -> Project {
+/// A project with a view of users, and rows that a table can be made of.
+pub(crate) fn project() -> Project {
     let project = Project::with_events();
     let settings = std::fs::read_to_string(project.file("tastemaker.toml")).unwrap();
     project.write("tastemaker.toml", &(settings + FEATURES));

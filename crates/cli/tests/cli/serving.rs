@@ -47,6 +47,44 @@ impl Drop for Server {
 }
 
 #[test]
+fn a_table_that_still_has_a_deleted_user_does_not_bring_them_back_through_a_server() {
+    let project = crate::features_offline::project();
+    let historical = ["features", "historical", "--entities", "rows.csv", "--features", "clicks"];
+    project.run(&[&historical[..], &["--out", "worth.parquet"]].concat()).ok();
+    let server = Server::start(&project);
+    let materialize = |arguments: &[&str]| {
+        let fixed = ["features", "materialize", "--json", "--url", &server.url];
+        let run = project.run(&[&fixed, arguments].concat()).json();
+        (run["views"][0]["rows"].as_u64().unwrap(), run["views"][0]["written"].as_u64().unwrap())
+    };
+    let worth = || {
+        let body = serde_json::json!({"entities": {"user": ["u0", "u1"]}, "features": ["worth:worth"]});
+        let url = format!("{}/v1/features/online", server.url);
+        let answer: serde_json::Value = ureq::post(url).send_json(&body).unwrap().body_mut().read_json().unwrap();
+        (answer["features"][0]["values"].clone(), answer["features"][0]["statuses"].clone())
+    };
+    let both = (serde_json::json!([2.5, 7]), serde_json::json!(["PRESENT", "PRESENT"]));
+    assert_eq!(materialize(&[]), (2, 2), "the newest row of each user");
+    assert_eq!(worth(), both);
+    assert_eq!(materialize(&[]), (0, 0), "nothing is newer");
+
+    ureq::delete(format!("{}/v1/users/u0", server.url)).call().unwrap();
+    let one = (serde_json::json!([null, 7]), serde_json::json!(["NOT_FOUND", "PRESENT"]));
+    assert_eq!(worth(), one);
+    assert_eq!(materialize(&["--full"]).0, 2, "every row is read again, also those of whoever was deleted");
+    assert_eq!(worth(), one);
+    assert_eq!(server.stop(), Some(0));
+
+    // Nor does what the log has now bring them back, when it is read again or looked at by others.
+    let server = Server::start(&project);
+    let said = project.run(&["features", "get", "--user", "u0", "worth:worth", "--json"]).json();
+    assert_eq!(said["features"][0]["statuses"], serde_json::json!(["NOT_FOUND"]));
+    let known = project.run(&["features", "get", "--user", "u1", "worth:worth", "--json"]).json();
+    assert_eq!(known["features"][0]["values"], serde_json::json!([7]));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn other_verbs_work_beside_a_running_server() {
     let project = Project::with_events();
     let server = Server::start(&project);

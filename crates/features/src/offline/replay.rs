@@ -51,17 +51,18 @@ pub struct Replayed {
     pub columns: Result<Vec<FeatureColumn>, Missed>,
 }
 
-/// Replays the log. `wanted` says what is to be computed of an answer, if anything; `answered` gets it, in the order of the log.
+/// Replays the log. `wanted` says what is to be computed of an answer, if anything; `answered` gets it, in the order of the log. Gives the place
+/// where it ended: one past the last record.
 ///
 /// # Errors
 /// Those of `answered`; a log that cannot be read; [`OfflineError::Interrupted`] if `progress` breaks it off.
 pub fn replay<E: From<OfflineError>>(
     set: &SharedFeatures,
     log: &LogReader,
-    mut wanted: impl FnMut(&Served, &ServedFeatures) -> Option<Arc<ReadPlan>>,
+    mut wanted: impl FnMut(Position, &Served, &ServedFeatures) -> Option<Arc<ReadPlan>>,
     mut answered: impl FnMut(Replayed) -> Result<(), E>,
     mut progress: impl FnMut(Progress) -> ControlFlow<()>,
-) -> Result<(), E> {
+) -> Result<Position, E> {
     let end = log.end().map_err(OfflineError::from)?;
     let mut records = log.read_from(Position(0)).take_while(|record| !matches!(record, Ok((at, _)) if *at >= end));
     let mut replay = Replaying::new(set);
@@ -77,14 +78,14 @@ pub fn replay<E: From<OfflineError>>(
             };
             if let Record::Served(served) = &record.1
                 && let Some(features) = &served.features
-                && let Some(plan) = wanted(served, features)
+                && let Some(plan) = wanted(record.0, served, features)
             {
                 replay.expect(record.0, served, features, plan);
             }
             ahead.push(record);
         }
         if ahead.is_empty() {
-            return Ok(());
+            return Ok(end);
         }
         // Half of them, so that there is a way ahead of whatever is applied.
         let target = if ended { ahead.len() } else { ahead.len().div_ceil(2) };

@@ -135,7 +135,7 @@ impl ServedRows {
             }
             Ok::<(), E>(())
         };
-        let wanted = |served: &Served, _: &_| {
+        let wanted = |_, served: &Served, _: &_| {
             let requests = self.requests.as_ref();
             requests.is_none_or(|requests| requests.contains(&served.request_id)).then(|| Arc::clone(&plan))
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::Serialize;
 use tastemaker_log::LogReader;
-use tastemaker_types::{FeatureValue, Served, ServedFeatures, Timestamp};
+use tastemaker_types::{FeatureValue, Position, Served, ServedFeatures, Timestamp};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::replay::{Replayed, replay};
@@ -27,6 +27,8 @@ pub struct ValidationOptions {
     pub sample: f64,
     /// Only those made at this time or later.
     pub since: Option<Timestamp>,
+    /// Only those at this place of the log or after it.
+    pub from: Position,
 }
 
 /// What came of a validation.
@@ -48,6 +50,9 @@ pub struct Validation {
     pub skipped: IndexMap<String, Skipped>,
     /// Answers that could not be compared, by the reason.
     pub missed: IndexMap<String, u64>,
+    /// One past the last record of the log that was looked at: where the next validation begins that is to see what is new alone.
+    #[serde(skip)]
+    pub end: Position,
 }
 
 /// What was found of one feature.
@@ -110,8 +115,8 @@ impl Validation {
         let mut comparisons = Comparisons { set, plans: HashMap::new() };
         let mut validation = Self::default();
         let (mut answers, mut with_values) = (0, 0);
-        let wanted = |served: &Served, features: &ServedFeatures| {
-            if options.since.is_some_and(|since| served.timestamp < since) {
+        let wanted = |position: Position, served: &Served, features: &ServedFeatures| {
+            if position < options.from || options.since.is_some_and(|since| served.timestamp < since) {
                 return None;
             }
             answers += 1;
@@ -130,8 +135,8 @@ impl Validation {
             }
             Ok::<(), OfflineError>(())
         };
-        replay(set, log, wanted, compare, progress)?;
-        (validation.answers, validation.with_values) = (answers, with_values);
+        let end = replay(set, log, wanted, compare, progress)?;
+        (validation.answers, validation.with_values, validation.end) = (answers, with_values, end);
         Ok(validation)
     }
 

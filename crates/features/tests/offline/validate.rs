@@ -15,7 +15,8 @@ use tastemaker_features::{OnlineState, ReadPlan, SeenBy, StateOptions};
 use tastemaker_log::{EventLog, LogOptions, LogReader};
 use tastemaker_store::Catalog;
 use tastemaker_types::{
-    Attributes, FeatureValue, Record, Served, ServedFeatures, ServedItem, Timestamp, UpsertMode, Value, Window,
+    Attributes, FeatureValue, Position, Record, Served, ServedFeatures, ServedItem, Timestamp, UpsertMode, Value,
+    Window,
 };
 
 use crate::common::{PROJECT, Project, at, event, upsert, worth, write_log};
@@ -147,7 +148,7 @@ pub(crate) fn record(random: &mut Random, number: usize) -> Record {
 }
 
 fn validate(set: &SharedFeatures, log: &Path, sample: f64) -> Validation {
-    let options = ValidationOptions { sample, since: None };
+    let options = ValidationOptions { sample, since: None, from: Position(0) };
     Validation::run(set, &LogReader::open(log).unwrap(), &options, |_| ControlFlow::Continue(())).unwrap()
 }
 

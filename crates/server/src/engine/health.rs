@@ -54,6 +54,7 @@ impl Engine {
             set(&metrics::LOG_WAITING_BYTES, stats.waiting_bytes as f64);
             self.monitor.count_to(&metrics::SERVED_DROPPED, [], stats.dropped_unsynced);
         }
+        self.measure_items_source();
         self.monitor.render()
     }
 

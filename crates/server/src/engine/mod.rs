@@ -8,6 +8,7 @@ mod feature_list;
 mod features;
 mod generations;
 mod health;
+mod items_source;
 mod online;
 mod push;
 mod recommend;
@@ -28,7 +29,7 @@ use tastemaker_monitor::{Monitor, catalogue as metrics};
 use tastemaker_recommend::Recommender;
 use tastemaker_remote::Follower;
 use tastemaker_store::Catalog;
-use tastemaker_types::{Attributes, Position, Record, Timestamp, Window};
+use tastemaker_types::{Attributes, Position, Record, Timestamp};
 
 use crate::EngineError;
 use crate::ingest::Rules;
@@ -39,10 +40,8 @@ pub use feature_list::list_features;
 pub(crate) use features::{BYTES_PER_VALUE, cells};
 pub use features::{FeaturesRequest, OnlineFeatures};
 pub(crate) use generations::MODEL;
+pub(crate) use items_source::check as check_items_source;
 pub use online::follower;
-
-/// Answers are on disk after this long, on the slowest of disks.
-const ON_DISK_WITHIN: Window = Window::from_millis(10_000);
 
 /// How a project is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +70,10 @@ pub struct Engine {
     switching: Mutex<()>,
     refused: Mutex<Option<generations::Refusal>>,
     log: RwLock<Option<EventLog>>,
+    /// The place in the log up to which served features are validated; held while they are, so that no answer is counted twice.
+    validated: Mutex<Position>,
+    /// Set once it is followed.
+    items_source: OnceLock<Arc<items_source::ItemsSource>>,
     monitor: Arc<Monitor>,
 }
 
@@ -81,6 +84,7 @@ impl Engine {
     /// # Errors
     /// The log is damaged, or another process has it open for writing; the configuration does not fit together.
     pub fn open(config: Arc<Config>, access: Access) -> Result<Self, EngineError> {
+        items_source::check(&config)?;
         let monitor = Arc::new(Monitor::new());
         let catalog = Arc::new(Catalog::new(config.items.schema()));
         let features = Arc::new(FeatureSet::compile(&config)?);
@@ -104,7 +108,9 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             },
         };
+        let mut end = Position(0);
         if let Some(reader) = &reader {
+            end = reader.end()?;
             let took = replay::replay(reader, &state)?;
             monitor.set(&metrics::REPLAY_SECONDS, [], took.as_secs_f64());
         }
@@ -138,6 +144,9 @@ impl Engine {
             switching: Mutex::new(()),
             refused: Mutex::new(None),
             log: RwLock::new(log),
+            // What was served before was the matter of the process that served it.
+            validated: Mutex::new(end),
+            items_source: OnceLock::new(),
             monitor,
         };
         if access != Access::Stateless {
@@ -180,6 +189,7 @@ impl Engine {
 
     /// Encodes and queues records; they are written whether or not the answer is waited for.
     pub(crate) fn begin_write(&self, records: Vec<Record>) -> Result<PendingWrite, EngineError> {
+        self.want_items_of(&records);
         let log = self.log.read();
         let log = log.as_ref().ok_or(if self.is_stateless() {
             EngineError::Stateless("send writes to the server that has it")
@@ -270,7 +280,10 @@ impl Engine {
     }
 
     /// Starts the tasks that keep the engine up to date; they end when the answer is dropped. Needs a runtime.
-    pub(crate) fn start_background(self: &Arc<Self>) -> BackgroundTasks {
+    ///
+    /// # Errors
+    /// A setting cannot work.
+    pub(crate) fn start_background(self: &Arc<Self>) -> Result<BackgroundTasks, EngineError> {
         let every = |period: Duration, work: fn(&Engine)| {
             let engine = Arc::clone(self);
             tokio::spawn(async move {
@@ -293,12 +306,7 @@ impl Engine {
             every(Duration::from_secs(5), |engine| engine.monitor.upkeep()),
         ];
         if let Some(period) = self.config.recommend.validate_every {
-            tasks.push(every(period.to_duration(), |engine| {
-                // Twice the period and the time until an answer is on disk: a run takes its time, and an answer that is compared twice does
-                // no harm.
-                let period = engine.config.recommend.validate_every.unwrap_or_default();
-                engine.validate_features(Timestamp::now().minus(period).minus(period).minus(ON_DISK_WITHIN));
-            }));
+            tasks.push(every(period.to_duration(), Engine::validate_features));
         }
         if let Some(online) = &self.online {
             tasks.extend(online.start());
@@ -306,7 +314,8 @@ impl Engine {
         if let (true, Some(source)) = (self.log.read().is_some(), Source::of(&self.config)) {
             tasks.push(tokio::spawn(Consumer::new(Arc::clone(self), source).run()));
         }
-        BackgroundTasks(tasks)
+        tasks.extend(self.start_items_source()?);
+        Ok(BackgroundTasks(tasks))
     }
 }
 

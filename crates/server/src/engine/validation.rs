@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use tastemaker_features::offline::{OfflineError, Validation, ValidationOptions};
 use tastemaker_monitor::catalogue as metrics;
-use tastemaker_types::Timestamp;
 
 use super::Engine;
 
 impl Engine {
-    /// Validates the answers since a time. It works half of the time, so that requests find a free core, and ends when the engine is closed.
-    pub(crate) fn validate_features(&self, since: Timestamp) {
+    /// Validates the answers that have come to the log since it was done last, or since the engine was opened: each once. It works half of
+    /// the time, so that requests find a free core, and ends when the engine is closed.
+    pub(crate) fn validate_features(&self) {
+        let mut validated = self.validated.lock();
         let Some(reader) = self.log.read().as_ref().map(|log| log.reader()) else { return };
-        let options = ValidationOptions { sample: 1.0, since: Some(since) };
+        let options = ValidationOptions { sample: 1.0, since: None, from: *validated };
         let mut worked = Instant::now();
         let progress = |_| {
             std::thread::sleep(worked.elapsed());
@@ -21,7 +22,10 @@ impl Engine {
             if self.log.read().is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         match Validation::run(self.state.features(), &reader, &options, progress) {
-            Ok(validation) => self.count_validation(&validation),
+            Ok(validation) => {
+                *validated = validation.end;
+                self.count_validation(&validation);
+            }
             Err(OfflineError::Interrupted) => {}
             Err(error) => tracing::error!("served features could not be validated: {error}"),
         }

@@ -137,12 +137,20 @@ pub(super) async fn list_items(
 }
 
 /// Show an item
+///
+/// One that the catalog lacks is read from the items' database (`[items.source]`), if the project has one.
 #[utoipa::path(
     get, path = "/v1/items/{id}", tag = "items", params(("id" = String, Path)),
     responses((status = 200, body = Entity), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub(super) async fn get_item(State(app): State<App>, PathId(id): PathId) -> Result<Json<Entity>, ApiError> {
-    Kind::Item.find(&app, &id).await.map(Json)
+    let read = app.engine().bring_in(std::slice::from_ref(&id)).await;
+    match (Kind::Item.find(&app, &id).await, read) {
+        (Ok(item), _) => Ok(Json(item)),
+        // Whether there is such an item is not known.
+        (Err(_), Err(error)) => Err(error.into()),
+        (Err(missing), Ok(())) => Err(missing),
+    }
 }
 
 /// Replace an item

@@ -9,7 +9,7 @@ use tastemaker_api::{
     RecommendationsResponse, RecommendedItem, SimilarQuery, parse,
 };
 use tastemaker_expr::Bind;
-use tastemaker_recommend::{RankRequest, RecommendRequest, Recommendation, SimilarRequest};
+use tastemaker_recommend::{MAX_IDS, RankRequest, RecommendRequest, Recommendation, SimilarRequest};
 use tastemaker_types::Attributes;
 
 use crate::http::body::{JsonBody, Params, PathId};
@@ -80,6 +80,8 @@ pub(super) async fn similar(
         request_id: Some(id.0),
         ..SimilarRequest::default()
     };
+    // What cannot be read now is unknown, as an item that does not exist.
+    let _ = app.engine().bring_in(std::slice::from_ref(&request.item_id)).await;
     Ok(response(app.engine().similar(&request).await?, None))
 }
 
@@ -98,6 +100,10 @@ pub(super) async fn rank(
 ) -> Result<Json<RecommendationsResponse>, ApiError> {
     let RankBody { user_id, items, context, explain } = parse(&body)?;
     let request = RankRequest { user_id, items, context, explain, request_id: Some(id.0), now: None };
+    // Those that cannot be read now are left out, as items that do not exist.
+    if request.items.len() <= MAX_IDS {
+        let _ = app.engine().bring_in(&request.items).await;
+    }
     Ok(response(app.engine().rank(&request).await?, Some(request.user_id)))
 }
 

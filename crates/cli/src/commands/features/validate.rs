@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use tastemaker_features::offline::{Compared, Validation, ValidationOptions};
-use tastemaker_types::Timestamp;
+use tastemaker_types::{Position, Timestamp};
 
 use super::{compile, open_log, show};
 use crate::context::Context;
@@ -42,7 +42,7 @@ struct Shown<'a>(&'a Validation);
 
 impl Report for Shown<'_> {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Validation { answers, with_values, compared, values, mismatches, features, skipped, missed } = self.0;
+        let Validation { answers, with_values, compared, values, mismatches, features, skipped, missed, .. } = self.0;
         if !features.is_empty() {
             let header = ["feature", "compared", "different", "null then", "null now", "largest difference"];
             let mut found = table(header, [false, true, true, true, true, true]);
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let config = context.load()?.config;
     let set = compile(&config)?;
     interrupt::listen()?;
-    let options = ValidationOptions { sample: args.sample, since: args.since };
+    let options = ValidationOptions { sample: args.sample, since: args.since, from: Position(0) };
     let mut progress = Progress::new(context.output);
     let validation = Validation::run(&set, &open_log(&config)?, &options, |step| show(&mut progress, step))?;
     drop(progress);
