@@ -34,7 +34,7 @@ metrics! {
     histogram STAGE_SECONDS_SPENT = "tastemaker_stage_duration_seconds" ["stage"], STAGE_SECONDS;
     /// Stages that failed or ran out of time.
     counter STAGE_FAILURES = "tastemaker_stage_failures_total" ["stage"];
-    /// Lookups in a cache, by cache (expressions; catalog and item_source before the items' database) and result: hit, negative_hit, miss.
+    /// Lookups in a cache, by cache (expressions; items in the process, then redis_items; catalog and item_source before the items' database) and result: hit, negative_hit, miss.
     counter CACHE_LOOKUPS = "tastemaker_cache_lookups_total" ["cache", "result"];
     /// Records that clients sent, by record (event, item, user, feature_row) and result: accepted, duplicate, refused.
     counter INGESTED = "tastemaker_ingested_records_total" ["record", "result"];

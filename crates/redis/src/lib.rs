@@ -16,7 +16,7 @@ mod stream;
 mod users;
 mod write;
 
-pub use client::{BreakerState, Client, Observer, Operation, Script};
+pub use client::{BreakerState, Client, Observer, Operation, Script, Told, Tracker};
 pub use codec::{decode_attributes, decode_value, encode_attributes, encode_value};
 pub use error::RedisError;
 pub use health::{Health, ServerHealth};

@@ -158,10 +158,10 @@ async fn what_was_logged_and_not_acknowledged_is_logged_once() {
     // Everything up to the acknowledgement works, as if the server died just before it.
     shop.ask(&["ACL", "SETUSER", "consumer", "on", ">secret", "~*", "+@all", "-xack"]).await;
     let toml = project(&redis, "").replace("redis://", "redis://consumer:secret@");
-    let server = Running::of(Project::new(&toml)).await;
     for n in 0..100 {
         shop.click(&format!("u{n}"), "i1").await;
     }
+    let server = Running::of(Project::new(&toml)).await;
     until_logged(&server.project, 100).await;
     assert_eq!(metric(&server, "tastemaker_stream_up").await, 0.0);
     let project = server.stop().await;
