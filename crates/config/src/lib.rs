@@ -14,6 +14,7 @@ mod schema;
 mod server;
 mod show;
 mod size;
+mod source;
 mod training;
 mod tree;
 mod validate;
@@ -41,6 +42,7 @@ pub use schema::schema;
 pub use server::{ApiKey, LogFormat, LoggingConfig, ProjectConfig, Scope, ServerConfig, StorageConfig};
 pub use show::Setting;
 pub use size::{ByteSize, NotASize};
+pub use source::{EventSourceConfig, EventsConfig};
 pub use training::{EmbeddingModel, EmbeddingsConfig, TrainingConfig};
 
 /// A whole project: `tastemaker.toml`.
@@ -59,8 +61,8 @@ pub struct Config {
     /// Who it is recommended to.
     pub users: EntityConfig,
     /// What users do with items: names and what they mean. Left out: `impression`, `click`, `rating` (positive from 4
-    /// on) and `purchase`.
-    pub events: EventTypes,
+    /// on) and `purchase`. The name `source` is no type: `[events.source]` says where events come from.
+    pub events: EventsConfig,
     /// Streaming and derived features.
     pub features: Vec<FeatureConfig>,
     /// Batch features: tables of one's own.
@@ -89,7 +91,7 @@ impl Config {
     /// is measured on. The same settings give the same hash, whatever file they came from.
     pub fn config_hash(&self) -> String {
         let TrainingConfig { holdout, .. } = self.training;
-        let text = to_value(&(&self.events, &self.embeddings, holdout, self.recommend.exclude_seen)).to_string();
+        let text = to_value(&(&self.events.types, &self.embeddings, holdout, self.recommend.exclude_seen)).to_string();
         server::hex(&Sha256::digest(text.as_bytes()))
     }
 }

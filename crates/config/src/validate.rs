@@ -23,6 +23,7 @@ const TEN_YEARS: Window = Window::from_days(3_653);
 pub(crate) fn validate(config: &Config, tree: &Tree, problems: &mut Vec<Problem>) {
     let mut rules = Rules { tree, problems };
     rules.redis(config);
+    rules.event_source(config);
     rules.project(config);
     rules.attributes("items.attributes", &config.items.attributes);
     rules.attributes("users.attributes", &config.users.attributes);
@@ -54,7 +55,7 @@ impl Rules<'_> {
     }
 
     /// The first of two keys that somebody gave: the one to change.
-    fn given(&self, paths: [&str; 2]) -> String {
+    pub(crate) fn given(&self, paths: [&str; 2]) -> String {
         let given = paths.iter().find(|path| self.tree.origins.contains_key(**path));
         (*given.unwrap_or(&paths[0])).to_owned()
     }

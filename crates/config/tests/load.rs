@@ -547,7 +547,11 @@ fn only_what_training_depends_on_changes_the_hash() {
 fn the_schema_closes_every_table_and_describes_every_key() {
     fn walk(path: &str, node: &serde_json::Value) {
         if let Some(properties) = node.get("properties").and_then(|p| p.as_object()) {
-            assert_eq!(node["additionalProperties"], false, "{path}");
+            // Closed, or, beside its own keys, open to names whose tables are closed.
+            match &node["additionalProperties"] {
+                entry if entry.is_object() => walk(&format!("{path}.NAME"), entry),
+                closed => assert_eq!(*closed, false, "{path}"),
+            }
             for (name, property) in properties {
                 let path = format!("{path}.{name}");
                 assert!(
@@ -560,4 +564,44 @@ fn the_schema_closes_every_table_and_describes_every_key() {
     }
     walk("", schema());
     assert_eq!(schema()["properties"]["embeddings"]["properties"]["rank"]["maximum"], 4096);
+}
+
+#[test]
+fn a_source_of_events_stands_beside_the_types_and_is_none() {
+    let text = "[events.source]\nredis_stream = \"shop:events\"\nurl = \"redis://me:hunter2@a:1\"\n";
+    let loaded = load(text, &[], &["events.source.batch=50"]).unwrap();
+    let events = &loaded.config.events;
+    assert_eq!(events.source.redis_stream.as_deref(), Some("shop:events"));
+    assert_eq!((events.source.batch, events.source.group.as_str()), (50, "tastemaker"));
+    let names = |config: &Config| config.events.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&loaded.config), ["impression", "click", "rating", "purchase"], "the default types stay");
+    let shown = loaded.show();
+    assert!(shown.contains("events.source.redis_stream = \"shop:events\"") && !shown.contains("hunter2"), "{shown}");
+    assert_eq!(loaded.config.config_hash(), Config::default().config_hash(), "no model depends on it");
+
+    let config = Config::parse(&format!("[events]\nlike = {{ positive = true }}\n{text}")).unwrap();
+    assert_eq!((names(&config), config.events.source.batch), (vec!["impression".to_owned(), "like".into()], 1_000));
+}
+
+#[test]
+fn mistakes_in_the_source_of_events_are_told_with_their_place() {
+    let error = |text: &str| Config::parse(text).unwrap_err().to_string();
+    for (text, part) in [
+        (
+            "[events.source]\nredis_strem = \"s\"",
+            "unknown key 'events.source.redis_strem'; did you mean 'redis_stream'?",
+        ),
+        ("[events.sorce]\nredis_stream = \"s\"", "did you mean 'events.source.redis_stream'?"),
+        ("[events]\nsource = { positive = true }", "unknown key 'events.source.positive'"),
+        ("[events.source]\nredis_stream = \"s\"", "set events.source.url"),
+        ("[events.source]\nurl = \"http://a\"", "events.source.url does not begin with redis://"),
+        ("[events.source]\nclaim_after = \"soon\"", "tastemaker.toml:2:1: events.source.claim_after"),
+        ("[events.source]\nclaim_after = \"1ms\"", "allowed: 1s to 1d"),
+        ("[events.source]\nredis_stream = \"s\"\nurl = \"redis://a\"\nbatch = 50000", "above server.batch_limit"),
+        ("[events.source]\ngroup = \"\"", "events.source.group is empty"),
+        ("[events.source]\nredis_stream = \"s\"\nurl = \"redis://a\"\ndead_letter = \"s\"", "need another one"),
+    ] {
+        let error = error(text);
+        assert!(error.contains(part), "{text}: {error}");
+    }
 }

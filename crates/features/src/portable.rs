@@ -236,7 +236,7 @@ impl OnlineState {
 
 impl FeatureSet {
     /// The same for the same stored features in the same order, in every process.
-    fn stored_fingerprint(&self) -> u64 {
+    pub fn stored_fingerprint(&self) -> u64 {
         let kernels =
             [Entity::User, Entity::Item, Entity::Pair].map(|entity| self.streams(entity).kernel().fingerprint());
         let views: Vec<_> = self.views().iter().map(|view| (&view.name, view.entity.name(), &view.columns)).collect();

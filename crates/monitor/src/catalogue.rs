@@ -34,7 +34,7 @@ metrics! {
     histogram STAGE_SECONDS_SPENT = "tastemaker_stage_duration_seconds" ["stage"], STAGE_SECONDS;
     /// Stages that failed or ran out of time.
     counter STAGE_FAILURES = "tastemaker_stage_failures_total" ["stage"];
-    /// Lookups in a cache, by cache (expressions; catalog and item_source before the items' database) and result: hit, negative_hit, miss.
+    /// Lookups in a cache, by cache (expressions; items in the process, then redis_items; catalog and item_source before the items' database) and result: hit, negative_hit, miss.
     counter CACHE_LOOKUPS = "tastemaker_cache_lookups_total" ["cache", "result"];
     /// Records that clients sent, by record (event, item, user, feature_row) and result: accepted, duplicate, refused.
     counter INGESTED = "tastemaker_ingested_records_total" ["record", "result"];
@@ -104,6 +104,14 @@ metrics! {
     gauge REDIS_INDEX_DOCUMENTS = "tastemaker_redis_index_documents" [];
     /// Items that could not be indexed.
     gauge REDIS_INDEX_FAILURES = "tastemaker_redis_index_failures" [];
+    /// Entries of the stream of events, by result: accepted, duplicate, refused, lost (deleted or trimmed away unread: any increase is an alert).
+    counter STREAM_ENTRIES = "tastemaker_stream_entries_total" ["result"];
+    /// Entries of the stream that the group was not given yet; NaN where Redis cannot tell.
+    gauge STREAM_LAG = "tastemaker_stream_lag_entries" [];
+    /// Entries of the stream that were given to a consumer of the group and not acknowledged.
+    gauge STREAM_PENDING = "tastemaker_stream_pending_entries" [];
+    /// Whether events come from the stream: 1 they do, or would, 0 they cannot.
+    gauge STREAM_UP = "tastemaker_stream_up" [];
     /// Items in the catalog.
     gauge ITEMS = "tastemaker_items" [];
     /// Users with state.

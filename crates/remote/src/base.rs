@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use tastemaker_features::PortableRankings;
 use tastemaker_recommend::World;
-use tastemaker_redis::layout::STATE;
-use tastemaker_redis::{Client, KnnSearch, Operation, Pipeline, Value, cmd};
+use tastemaker_redis::{Client, KnnSearch, Operation, Value, cmd};
 use tastemaker_types::Timestamp;
 
 use crate::RemoteError;
+use crate::items::Items;
 use crate::load::{Item, Worlds};
 use crate::meta::Meta;
 use crate::model::{Models, PublishedModel};
-use crate::row::{ItemRow, ROW};
 
 const READ: Operation = Operation::repeatable("read_base").bulk();
 /// Items read at once.
@@ -56,6 +55,7 @@ impl Base {
         &self,
         meta: Meta,
         client: &Client,
+        items_by_id: &Items,
         worlds: &Worlds,
         models: &Models,
     ) -> Result<Option<Self>, RemoteError> {
@@ -84,7 +84,7 @@ impl Base {
         let again = known.iter().skip(from).take(AGAIN).copied();
         wanted.extend(again);
         for ids in wanted.chunks(STEP) {
-            for (id, item) in ids.iter().zip(read_items(client, worlds, READ, ids).await?) {
+            for (id, item) in ids.iter().zip(items_by_id.read(READ, ids).await?) {
                 match item {
                     Some(item) => drop(items.insert((*id).to_owned(), item)),
                     None => drop(items.remove(*id)),
@@ -126,35 +126,4 @@ async fn read_rankings(client: &Client) -> Result<PortableRankings, RemoteError>
         tracing::warn!(%error, "the rankings in Redis cannot be read");
         Ok(PortableRankings::default())
     })
-}
-
-/// Items by id, in order; none where there is no such item.
-pub(crate) async fn read_items(
-    client: &Client,
-    worlds: &Worlds,
-    operation: Operation,
-    ids: &[&str],
-) -> Result<Vec<Option<Item>>, RemoteError> {
-    let mut pipeline = Pipeline::with_capacity(ids.len());
-    for id in ids {
-        pipeline.cmd("HMGET").arg(client.layout().item(id)).arg(&[ROW, STATE]);
-    }
-    let answers = client.pipeline(operation, &pipeline).await?;
-    let item = |(id, answer): (&&str, Value)| {
-        let Value::Array(values) = answer else { return None };
-        let mut values = values.into_iter().map(|value| match value {
-            Value::BulkString(bytes) => Some(bytes),
-            _ => None,
-        });
-        let (row, state) = (values.next().flatten()?, values.next().flatten());
-        item(worlds, id, &row, state)
-    };
-    let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(ids.iter().zip(answers).map(item).collect())
-}
-
-/// An item of its row.
-pub(crate) fn item(worlds: &Worlds, id: &str, row: &[u8], state: Option<Vec<u8>>) -> Option<Item> {
-    let row = ItemRow::decode(&worlds.attributes, row)?;
-    Some(Item { id: id.to_owned(), row, state })
 }

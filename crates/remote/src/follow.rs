@@ -13,13 +13,15 @@ use parking_lot::Mutex;
 use tastemaker_config::{Config, Entity};
 use tastemaker_features::OnlineState;
 use tastemaker_log::LogReader;
+use tastemaker_redis::layout::meta;
 use tastemaker_redis::{BreakerState, Client, Cmd, HashWrite, Operation, Pipeline, RedisError, Script, Value, cmd};
 use tastemaker_store::Catalog;
 use tastemaker_types::{Position, Record, Timestamp};
 use tokio::sync::{Notify, watch};
 
 use crate::RemoteError;
-use crate::meta::{FILLING, Meta};
+use crate::items::Items;
+use crate::meta::{DEFINITIONS, FILLING, Meta, PUBLISHED, definitions};
 use crate::model::{Models, PublishedModel};
 use crate::writes::Writes;
 
@@ -52,12 +54,12 @@ return 1
     )
 });
 
-/// KEYS: meta; ARGV: the project. Says that everything is there, where filling began and nothing was lost since.
+/// KEYS: meta; ARGV: the project and the definitions. Says that everything is there, where filling began and nothing was lost since.
 static COMPLETE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 if redis.call('HDEL', KEYS[1], 'filling') == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'project', ARGV[1])
+redis.call('HSET', KEYS[1], 'project', ARGV[1], 'definitions', ARGV[2])
 return 1
 ",
     )
@@ -98,9 +100,12 @@ pub struct Lag {
 pub struct Follower {
     client: Client,
     project: String,
+    definitions: Arc<str>,
     writes: Writes,
     models: Models,
     log: LogReader,
+    /// What this process remembers of items, to be forgotten when they are written.
+    items: Option<Arc<Items>>,
     /// The one that serves first, then one that is being published.
     serving: ArcSwap<Vec<Arc<PublishedModel>>>,
     pending: Mutex<Pending>,
@@ -136,10 +141,12 @@ impl Follower {
         let through = state.position();
         Self {
             project: config.project.name.clone(),
+            definitions: definitions(config, set),
             writes: Writes::new(client.layout().clone(), config.redis.clone(), catalog, state, items_have_features),
             client,
             models,
             log,
+            items: None,
             serving: ArcSwap::default(),
             pending: Mutex::new(Pending { through, ..Pending::default() }),
             met: Mutex::default(),
@@ -151,6 +158,11 @@ impl Follower {
             caught_up: AtomicBool::new(false),
             running: AtomicBool::new(false),
         }
+    }
+
+    /// Has these forget what is written.
+    pub fn telling(self, items: Arc<Items>) -> Self {
+        Self { items: Some(items), ..self }
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -266,6 +278,7 @@ impl Follower {
             self.client.write_hashes(WRITE, &writes).await?;
             done += writes.len();
             for id in &items {
+                self.items.iter().for_each(|known| known.forget(id));
                 pending.items.remove(id);
             }
             for id in &users {
@@ -350,7 +363,16 @@ impl Follower {
 
     /// Looks at what Redis says of itself: whether it is whole, and which generations its items need vectors of.
     pub(crate) async fn look(&self) -> Result<(), RemoteError> {
-        let meta = Meta::read(&self.client).await?;
+        let mut meta = Meta::read(&self.client).await?;
+        if meta.whole && meta.definitions.as_deref() != Some(&*self.definitions) {
+            self.check_log(meta.log_position.map_or(0, |position| position + 1))?;
+            tracing::warn!(
+                server = self.client.server(),
+                "Redis was written under other settings; writing everything anew"
+            );
+            self.forget().await?;
+            meta = Meta::read(&self.client).await?;
+        }
         if meta.whole {
             self.catch_up(meta.log_position.map_or(0, |position| position + 1)).await?;
         } else if !self.caught_up.swap(true, Ordering::AcqRel) || !meta.filling {
@@ -382,10 +404,7 @@ impl Follower {
         if self.caught_up.load(Ordering::Acquire) {
             return Ok(());
         }
-        let end = self.log.end()?.0;
-        if next > end {
-            return Err(RemoteError::OtherLog { redis: next, log: end });
-        }
+        self.check_log(next)?;
         let mut records = self.log.read_from(Position(next));
         loop {
             let chunk = records.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
@@ -397,6 +416,25 @@ impl Follower {
         }
         self.rise(next);
         self.caught_up.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Refuses a Redis that has more than this log.
+    fn check_log(&self, next: u64) -> Result<(), RemoteError> {
+        let end = self.log.end()?.0;
+        if next > end { Err(RemoteError::OtherLog { redis: next, log: end }) } else { Ok(()) }
+    }
+
+    /// Takes away what says that anything can be answered from Redis: the marks, and the indexes, which name attributes.
+    async fn forget(&self) -> Result<(), RemoteError> {
+        let mut marks = vec![meta::PROJECT.to_owned(), meta::GENERATION.to_owned(), DEFINITIONS.to_owned()];
+        for (version, _) in Meta::of_generations(&self.client, PUBLISHED).await? {
+            self.client.drop_index(&version.to_string()).await?;
+            marks.push(format!("{PUBLISHED}{version}"));
+        }
+        let mut forget = cmd("HDEL");
+        forget.arg(self.client.layout().meta()).arg(&marks);
+        self.client.call(META, &forget).await?;
         Ok(())
     }
 
@@ -422,7 +460,7 @@ impl Follower {
         self.client.call(WRITE, &set).await?;
         if !self.whole() && self.pending.lock().len() == 0 {
             let mut complete = COMPLETE.run(layout.meta());
-            complete.arg(&self.project);
+            complete.arg(&self.project).arg(&*self.definitions);
             if self.run_script(&COMPLETE, complete).await? == Value::Int(1) {
                 self.whole.store(true, Ordering::Release);
             }

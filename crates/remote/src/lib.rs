@@ -6,6 +6,7 @@
 mod base;
 mod error;
 mod follow;
+mod items;
 mod keep;
 mod load;
 mod meta;
@@ -18,6 +19,7 @@ mod writes;
 
 pub use error::RemoteError;
 pub use follow::{Follower, Lag};
+pub use items::{Items, TierStats};
 pub use model::{Models, PublishedModel};
 pub use publish::{Published, publish};
 pub use rebuild::{Rebuilt, rebuild};

@@ -99,7 +99,7 @@ pub(crate) async fn retire(follower: &Follower) -> Result<Vec<u64>, RemoteError>
     let stays = client.config().retire_after;
     let over = Timestamp::now().minus(stays).as_micros();
     let mut removed = Vec::new();
-    for (version, since) in Meta::retired(client).await? {
+    for (version, since) in Meta::of_generations(client, RETIRED).await? {
         if since > over {
             continue;
         }

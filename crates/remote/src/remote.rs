@@ -12,15 +12,16 @@ use tastemaker_features::set::SharedFeatures;
 use tastemaker_recommend::{
     RankRequest, RecommendError, RecommendRequest, Recommendation, Recommender, SimilarRequest, World, state_options,
 };
-use tastemaker_redis::layout::{STATE, meta};
+use tastemaker_redis::layout::STATE;
 use tastemaker_redis::search::{Filter, Returned};
 use tastemaker_redis::{Client, Nearest, Operation, Pipeline, Pushdown, Value, VectorFormat, decode_attributes};
 use tastemaker_types::{Attributes, Timestamp};
 
 use crate::RemoteError;
-use crate::base::{Base, Serving, item, read_items};
+use crate::base::{Base, Serving};
+use crate::items::Items;
 use crate::load::{Item, Worlds};
-use crate::meta::Meta;
+use crate::meta::{Meta, ask_whole, check_whole};
 use crate::model::Models;
 use crate::row::ROW;
 use crate::writes::fold_in;
@@ -63,6 +64,7 @@ pub struct Remote {
     recommender: Arc<Recommender>,
     within: Within,
     worlds: Worlds,
+    items: Arc<Items>,
     models: Models,
     meta: ArcSwap<Meta>,
     base: ArcSwap<Base>,
@@ -101,6 +103,7 @@ impl Remote {
     pub fn new(
         config: &Config,
         client: Client,
+        items: Arc<Items>,
         recommender: Arc<Recommender>,
         features: SharedFeatures,
         models: Models,
@@ -111,7 +114,7 @@ impl Remote {
         let source = &config.recommend.sources.item_to_item;
         let similar = source.enabled.then(|| source.quota.unwrap_or(config.recommend.candidates));
         let (meta, base) = (ArcSwap::default(), ArcSwap::from_pointee(Base::empty(&worlds)?));
-        Ok(Self { base, meta, client, recommender, within, worlds, models, similar, has_log })
+        Ok(Self { base, meta, client, recommender, within, worlds, items, models, similar, has_log })
     }
 
     /// How Redis stands, as of the last look.
@@ -128,11 +131,24 @@ impl Remote {
     /// # Errors
     /// Redis; what was known stays.
     pub async fn refresh(&self) -> Result<(), RemoteError> {
-        let meta = Meta::read(&self.client).await?;
+        let mut meta = Meta::read(&self.client).await?;
+        if meta.whole && meta.definitions.as_deref() != Some(self.items.definitions()) {
+            meta.whole = false;
+            if self.meta.load().definitions != meta.definitions {
+                tracing::warn!(
+                    server = self.client.server(),
+                    "Redis was written under other settings than this server's; it answers without Redis until they are the same"
+                );
+            }
+        }
         if !meta.whole {
             self.meta.store(Arc::new(meta.clone()));
         }
-        let base = self.base.load_full().refreshed(meta.clone(), &self.client, &self.worlds, &self.models).await?;
+        let base = self
+            .base
+            .load_full()
+            .refreshed(meta.clone(), &self.client, &self.items, &self.worlds, &self.models)
+            .await?;
         if let Some(base) = base {
             self.base.store(Arc::new(base));
         }
@@ -199,7 +215,7 @@ impl Remote {
         });
         let nearest = (OVERSAMPLE * (candidates.min(1_000) + request.exclude.len()) + limit).min(MAX_NEAREST);
         let wanted = Wanted { now, condition, nearest, others };
-        let items = self.items(serving, &[(taste, nearest)], &wanted).await?.0;
+        let items = self.found(serving, &[(taste, nearest)], &wanted).await?.0;
         let model = serving.map(|serving| &serving.model);
         let world = self.worlds.of(items, Vec::new(), &base.rankings, model, now).map_err(RemoteError::Generation)?;
         self.answer(|recommender| recommender.similar_in(&world, &request))
@@ -277,7 +293,7 @@ impl Remote {
     /// # Errors
     /// Redis.
     pub async fn item(&self, id: &str) -> Result<Option<Attributes>, RemoteError> {
-        let mut found = read_items(&self.client, &self.worlds, ITEMS, &[id]).await?;
+        let mut found = self.items.read(ITEMS, &[id]).await?;
         Ok(found.pop().flatten().map(|item| item.row.attributes))
     }
 
@@ -303,9 +319,7 @@ impl Remote {
         let ids: Vec<&str> = users.iter().map(String::as_str).collect();
         let items: Vec<&str> = items.iter().map(String::as_str).collect();
         let read = if ids.len().max(items.len()) > FEW { MANY } else { USER };
-        let (users, items) =
-            futures::future::try_join(self.users(read, &ids), read_items(&self.client, &self.worlds, read, &items))
-                .await?;
+        let (users, items) = futures::future::try_join(self.users(read, &ids), self.items.read(read, &items)).await?;
         let base = self.base.load();
         let known = ids.iter().zip(&users).filter_map(|(id, user)| Some((*id, user.as_ref()?)));
         let known = known.map(|(id, user)| (id, &user.state, user.attributes.clone())).collect();
@@ -318,12 +332,11 @@ impl Remote {
         Ok(self.users(USER, &[id]).await?.pop().flatten())
     }
 
-    /// Users by id, in order; none where nobody knows them. That Redis has everything is asked along with it, since of one that lost its data just
-    /// now nobody would be known.
+    /// Users by id, in order; none where nobody knows them.
     async fn users(&self, operation: Operation, ids: &[&str]) -> Result<Vec<Option<User>>, RemoteError> {
         let schema = self.worlds.features.user_attributes();
         let mut pipeline = Pipeline::with_capacity(ids.len() + 1);
-        pipeline.cmd("HEXISTS").arg(self.client.layout().meta()).arg(meta::PROJECT);
+        ask_whole(&mut pipeline, &self.client);
         for id in ids {
             let get = pipeline.cmd("HMGET").arg(self.client.layout().user(id)).arg(STATE);
             for (name, _) in schema.fields() {
@@ -331,9 +344,7 @@ impl Remote {
             }
         }
         let mut answers = self.client.pipeline(operation, &pipeline).await?.into_iter();
-        if answers.next().transpose()? != Some(Value::Int(1)) {
-            return Err(RemoteError::NotWhole);
-        }
+        check_whole(answers.next(), self.items.definitions())?;
         answers.map(|answer| Ok(self.read_user(answer?))).collect()
     }
 
@@ -374,7 +385,7 @@ impl Remote {
         });
         let tasted = self.similar.map_or(0, |quota| (3 * quota + wanted.nearest / 4).min(wanted.nearest));
         let searches = [(vector, wanted.nearest), (taste, tasted)];
-        let (items, more) = self.items(serving, &searches, wanted).await?;
+        let (items, more) = self.found(serving, &searches, wanted).await?;
         let user = user_id.zip(user).map(|(id, user)| (id, &user.state, user.attributes.clone()));
         let world = self
             .worlds
@@ -384,7 +395,7 @@ impl Remote {
     }
 
     /// The nearest to each vector and the others, all at once; and whether the first search could have found more.
-    async fn items(
+    async fn found(
         &self,
         serving: Option<&Serving>,
         searches: &[(Option<Vec<f32>>, usize)],
@@ -413,14 +424,14 @@ impl Remote {
             }
         };
         let found = futures::future::try_join_all(searches.iter().map(|(vector, k)| search(vector, *k)));
-        let others = read_items(&self.client, &self.worlds, ITEMS, &wanted.others);
+        let others = self.items.read(ITEMS, &wanted.others);
         let found = async { found.await.map_err(RemoteError::Redis) };
         let (found, others) = futures::future::try_join(found, others).await?;
         let more = found.first().is_some_and(|(rows, k)| rows.len() >= *k);
         let mut there = HashSet::new();
         let rows = found.iter().flat_map(|(rows, _)| rows);
         let near =
-            rows.filter_map(|row| item(&self.worlds, &row.id, row.field(ROW)?, row.field(STATE).map(<[u8]>::to_vec)));
+            rows.filter_map(|row| self.items.item(&row.id, row.field(ROW)?, row.field(STATE).map(<[u8]>::to_vec)));
         let mut items: Vec<Item> = near.filter(|item| there.insert(item.id.clone())).collect();
         items.extend(others.into_iter().flatten().filter(|item| there.insert(item.id.clone())));
         Ok((items, more))

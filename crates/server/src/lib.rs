@@ -11,6 +11,7 @@ mod ingest;
 mod routes;
 mod serve;
 mod state;
+mod stream;
 
 use std::sync::Arc;
 

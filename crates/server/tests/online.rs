@@ -69,6 +69,18 @@ async fn shop(redis: &RedisServer) -> Running {
     server
 }
 
+/// A server without a log beside it.
+async fn stateless(redis: &RedisServer, server: &Running) -> Running {
+    let stateless = Project::new(&project(Some(redis)));
+    let data = stateless.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    std::os::unix::fs::symlink(server.project.path().join("data/generations"), data.join("generations")).unwrap();
+    let stateless = Running::with(stateless, Access::Stateless).await;
+    stateless.until_online(|online| online["whole"] == true && online["generation"] == 1).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    stateless
+}
+
 /// Items with scores, and what the answer lacks.
 async fn ask(client: &Client, body: &Value) -> (Vec<(String, f64)>, Vec<String>) {
     let answer = client.post("/v1/recommendations", body).await.expect(200).json();
@@ -118,13 +130,7 @@ async fn answers_from_redis_are_those_from_memory_on_every_server() {
         let answer = server.engine.recommend_here(&request).unwrap();
         answer.items.into_iter().map(|item| (item.item_id, f64::from(item.score))).collect::<Vec<_>>()
     };
-    let stateless = Project::new(&project(Some(&redis)));
-    let data = stateless.path().join("data");
-    std::fs::create_dir_all(&data).unwrap();
-    std::os::unix::fs::symlink(server.project.path().join("data/generations"), data.join("generations")).unwrap();
-    let stateless = Running::with(stateless, Access::Stateless).await;
-    stateless.until_online(|online| online["whole"] == true && online["generation"] == 1).await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let stateless = stateless(&redis, &server).await;
 
     for body in requests() {
         let expected = memory(&body);
@@ -422,5 +428,125 @@ async fn a_rollback_is_a_flip() {
     assert!(redis.raw("HEXISTS shop:item:i1 embedding_1").contains('1'), "the one before stays");
     server.client.send(hyper::Method::POST, "/v1/models/embeddings/rollback", None).await.expect(200);
     server.until_online(|online| online["generation"] == 1).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_definitions_write_redis_anew() {
+    let redis = RedisServer::start(&[]);
+    let server = shop(&redis).await;
+    let body = json!({"user_id": "u7", "limit": 10, "filter": "sale", "include_seen": true});
+    server.client.post("/v1/recommendations", &body).await.expect(400);
+    let read = |feature: &str| json!({"entities": {"user": ["u7"]}, "features": [feature]});
+    let before = server.client.post("/v1/features/online", &read("user.recent")).await.expect(200).json();
+    let stopped = server.stop().await;
+
+    // A feature that counts something else, another attribute to filter by, and what is positive: nothing of what Redis has fits any more.
+    let changed = std::fs::read_to_string(stopped.file()).unwrap();
+    let changed = changed
+        .replace("name = \"recent\"\naggregate = \"count\"", "name = \"recent\"\naggregate = \"count\"\nwindow = \"1h\"\n[[features]]\nentity = \"user\"\nname = \"ever\"\naggregate = \"count\"")
+        .replace("[items.attributes]\n", "[items.attributes]\nsale = \"bool\"\n");
+    assert!(changed.contains("ever") && changed.contains("sale"));
+    std::fs::write(stopped.file(), changed).unwrap();
+    let server = Running::of(stopped).await;
+    server.until_online(|online| online["whole"] == true && online["generation"] == 1 && online["pending"] == 0).await;
+    let item = json!({"items": [{"id": "i7", "attributes": {"category": "books", "sale": true}}]});
+    server.client.post("/v1/items", &item).await.expect(200);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+
+    let (items, lacks) = ask(&server.client, &body).await;
+    assert_eq!((items.len(), items[0].0.as_str(), lacks), (1, "i7", Vec::new()), "the index knows the new attribute");
+    let after = server.client.post("/v1/features/online", &read("user.ever")).await.expect(200).json();
+    assert_eq!(before["features"][0]["values"], after["features"][0]["values"], "{before} {after}");
+    assert!(before["features"][0]["values"][0].as_f64().is_some_and(|count| count > 0.0), "{before}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_served_before_is_removed_after_its_time() {
+    let redis = RedisServer::start(&[]);
+    let toml = project(Some(&redis)).replace("[redis]\n", "[redis]\nretire_after = \"2s\"\n");
+    let server = Running::start(&toml).await;
+    send_items(&server.client, 50).await;
+    send_clicks(&server.client, 20, 50, 500).await;
+    train_one(&server.project).await;
+    server.until_online(|online| online["generation"] == 1).await;
+    let fields = || redis.raw("HKEYS shop:item:i7");
+    let indexes = || redis.raw("FT._LIST");
+    train_one(&server.project).await;
+    server.until_online(|online| online["generation"] == 2).await;
+    assert!(indexes().contains("idx:items:1"), "going back would be a flip");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while indexes().contains("idx:items:1") || fields().contains("embedding_1") {
+        assert!(Instant::now() < deadline, "{} {}", indexes(), fields());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(indexes().contains("idx:items:2") && fields().contains("embedding_2"));
+    let (items, lacks) = ask(&server.client, &json!({"user_id": "u7", "limit": 10})).await;
+    assert_eq!((items.len(), lacks), (10, Vec::new()));
+    server.stop().await;
+}
+
+/// Lookups of this tier with this result until now.
+async fn lookups(client: &Client, cache: &str, result: &str) -> u64 {
+    let line = format!("tastemaker_cache_lookups_total{{cache=\"{cache}\",result=\"{result}\"}} ");
+    let text = client.get("/metrics").await.text();
+    let value = text.lines().find_map(|known| known.strip_prefix(&line)).unwrap_or_else(|| panic!("no {line}"));
+    value.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_are_remembered_until_redis_tells_of_a_change() {
+    let mut redis = RedisServer::start(&[]);
+    let server = shop(&redis).await;
+    let stateless = stateless(&redis, &server).await;
+    let title = async |client: &Client| {
+        let answer = client.get("/v1/items/i7").await;
+        assert!([StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&answer.status), "{}", answer.text());
+        answer.json()["attributes"]["title"].as_str().unwrap_or_default().to_owned()
+    };
+    let client = &stateless.client;
+    assert_eq!(title(client).await, "Item 7");
+    let hits = lookups(client, "items", "hit").await;
+    assert_eq!(title(client).await, "Item 7");
+    assert!(lookups(client, "items", "hit").await > hits);
+    client.get("/v1/items/nothing").await.expect(404);
+    assert!(lookups(client, "redis_items", "hit").await > 0 && lookups(client, "redis_items", "miss").await > 0);
+    let rank = json!({"user_id": "u7", "items": ["i7", "i8"]});
+    for client in [&server.client, &stateless.client] {
+        client.post("/v1/rank", &rank).await.expect(200);
+        let hits = lookups(client, "items", "hit").await;
+        client.post("/v1/rank", &rank).await.expect(200);
+        assert!(lookups(client, "items", "hit").await >= hits + 2);
+    }
+    let mut changes = 0;
+    let mut change = async || {
+        changes += 1;
+        let item = json!({"items": [{"id": "i7", "attributes": {"title": format!("Changed {changes}")}}]});
+        server.client.post("/v1/items", &item).await.expect(200);
+        assert_eq!(title(&server.client).await, format!("Changed {changes}"), "whoever wrote it reads it");
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while title(&stateless.client).await != format!("Changed {changes}") {
+            assert!(Instant::now() < deadline, "not told of change {changes}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    for _ in 0..20 {
+        change().await;
+    }
+    // While nothing can be heard, nothing is remembered; then it is again.
+    redis.kill();
+    redis.restart();
+    server
+        .until_online(|online| online["breaker"] == "closed" && online["whole"] == true && online["pending"] == 0)
+        .await;
+    stateless.until_online(|online| online["breaker"] == "closed" && online["whole"] == true).await;
+    change().await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let hits = lookups(&stateless.client, "items", "hit").await;
+    change().await;
+    title(&stateless.client).await;
+    assert!(lookups(&stateless.client, "items", "hit").await > hits, "remembered again");
+    stateless.stop().await;
     server.stop().await;
 }

@@ -33,6 +33,7 @@ use tastemaker_types::{Attributes, Position, Record, Timestamp};
 
 use crate::EngineError;
 use crate::ingest::Rules;
+use crate::stream::{Consumer, Source};
 use online::{Here, Online};
 
 pub use feature_list::list_features;
@@ -90,6 +91,9 @@ impl Engine {
         let options = tastemaker_recommend::state_options(&config);
         let state = Arc::new(OnlineState::with_features(options, Arc::clone(&catalog), features));
         let followed = Arc::new(OnceLock::new());
+        if let (Access::ReadWrite, Some(source)) = (access, Source::of(&config)) {
+            source.check()?;
+        }
         let log = match access {
             Access::ReadWrite => Some(open_log(&config, &state, &followed)?),
             Access::ReadOnly | Access::Stateless => None,
@@ -306,6 +310,9 @@ impl Engine {
         }
         if let Some(online) = &self.online {
             tasks.extend(online.start());
+        }
+        if let (true, Some(source)) = (self.log.read().is_some(), Source::of(&self.config)) {
+            tasks.push(tokio::spawn(Consumer::new(Arc::clone(self), source).run()));
         }
         tasks.extend(self.start_items_source()?);
         Ok(BackgroundTasks(tasks))

@@ -11,8 +11,8 @@ use tastemaker_features::OnlineState;
 use tastemaker_log::LogReader;
 use tastemaker_monitor::{Monitor, catalogue as metrics};
 use tastemaker_recommend::Recommender;
-use tastemaker_redis::{BreakerState, Client, Observer, RedisError, ServerHealth};
-use tastemaker_remote::{Follower, Models, Remote, RemoteError};
+use tastemaker_redis::{BreakerState, Client, Observer, RedisError, ServerHealth, Tracker};
+use tastemaker_remote::{Follower, Items, Models, Remote, RemoteError, TierStats};
 use tastemaker_store::Catalog;
 
 use super::{Access, Engine};
@@ -25,6 +25,8 @@ const HEALTH_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Online {
     client: Client,
     remote: Arc<Remote>,
+    items: Arc<Items>,
+    tracker: Arc<Tracker>,
     /// On the server that has the log.
     follower: Option<Arc<Follower>>,
     monitor: Arc<Monitor>,
@@ -49,16 +51,29 @@ impl Online {
         let models = Models::new(here.generations.clone());
         let (catalog, state) = (Arc::clone(here.catalog), Arc::clone(here.state));
         let features = Arc::clone(here.state.features());
-        let follower =
-            log.map(|log| Arc::new(Follower::new(client.clone(), here.config, catalog, state, models.clone(), log)));
+        let tracker =
+            Tracker::open(url, &here.config.redis, client.layout().item_prefix()).map_err(RemoteError::from)?;
+        let items = Arc::new(Items::new(client.clone(), here.config, here.state.features()));
+        let follower = log.map(|log| {
+            let follower = Follower::new(client.clone(), here.config, catalog, state, models.clone(), log);
+            Arc::new(follower.telling(Arc::clone(&items)))
+        });
         let within = {
             let monitor = Arc::clone(&monitor);
             Box::new(move |work: &mut dyn FnMut()| monitor.within(work))
         };
         let recommender = Arc::clone(here.recommender);
-        let remote =
-            Remote::new(here.config, client.clone(), recommender, features, models, within, follower.is_some())?;
-        Ok(Self { client, remote: Arc::new(remote), follower, monitor })
+        let remote = Remote::new(
+            here.config,
+            client.clone(),
+            Arc::clone(&items),
+            recommender,
+            features,
+            models,
+            within,
+            follower.is_some(),
+        )?;
+        Ok(Self { client, remote: Arc::new(remote), items, tracker: Arc::new(tracker), follower, monitor })
     }
 
     pub(super) fn remote(&self) -> &Remote {
@@ -75,6 +90,10 @@ impl Online {
         if let Some(follower) = &self.follower {
             tasks.push(tokio::spawn(Arc::clone(follower).run()));
             tasks.push(tokio::spawn(Arc::clone(follower).run_publisher()));
+        }
+        if self.client.config().cached_items > 0 {
+            let (items, tracker) = (Arc::clone(&self.items), Arc::clone(&self.tracker));
+            tasks.push(tokio::spawn(async move { items.listen(&tracker).await }));
         }
         let online = Arc::clone(self);
         tasks.push(tokio::spawn(async move {
@@ -117,6 +136,13 @@ impl Online {
         let set = |gauge, value: f64| self.monitor.set(gauge, [], value);
         let standing = self.remote.standing();
         set(&metrics::REDIS_WHOLE, f64::from(u8::from(standing.whole)));
+        let TierStats { hits, misses, found } = self.items.stats();
+        let (of_process, of_redis) =
+            ([("hit", hits), ("miss", misses)], [("hit", found), ("miss", misses.saturating_sub(found))]);
+        let of = |cache| move |(result, total)| (cache, result, total);
+        for (cache, result, total) in of_process.map(of("items")).into_iter().chain(of_redis.map(of("redis_items"))) {
+            self.monitor.count_to(&metrics::CACHE_LOOKUPS, [cache, result], total);
+        }
         set(&metrics::REDIS_GENERATION, standing.published.unwrap_or(0) as f64);
         if let Some(follower) = &self.follower {
             let lag = follower.lag();
