@@ -34,6 +34,12 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Serving from Redis: publishing, memory, latency against the bare search, and faults under load
+    Redis {
+        /// Passed on to the script (see `--help` there)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Random `kill -9` under load: every acknowledged event is there once
     Durability {
         /// How many times the server is killed
@@ -63,6 +69,15 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         }
         Bench::Serving { args } => load("serving", args),
         Bench::Ingest { args } => load("ingest", args),
+        Bench::Redis { args } => {
+            shell::run(cargo().args(["build", "--release", "-p", "tastemaker-cli", "-p", "tastemaker-benches"]))?;
+            let redis = provision::redis()?;
+            let mut bench = command(provision::python(&["redis[hiredis]==6.4.0"])?);
+            bench.arg("benches/redis/bench.py").arg("--release").arg(target_dir().join("release"));
+            bench.arg("--redis-server").arg(redis.server).arg("--module").arg(redis.search);
+            bench.arg("--scratch").arg(target_dir().join("bench"));
+            shell::run(bench.arg("--out").arg(root().join("benches/results/redis.json")).args(args))
+        }
         Bench::Durability { kills } => {
             let test = ["test", "-p", "tastemaker-cli", "--test", "server_durability", "--", "--nocapture"];
             shell::run(cargo().args(test).env("TASTEMAKER_KILLS", kills.to_string()))

@@ -85,14 +85,22 @@ pub struct KnnSearch {
     client: Client,
     index: String,
     graph: bool,
+    ef_runtime: usize,
     counts: Arc<Mutex<HashMap<Filter, Counted>>>,
 }
 
 impl KnnSearch {
     /// In the index or alias of this name.
     pub fn new(client: Client, index: impl Into<String>) -> Self {
-        let graph = client.config().index.kind == tastemaker_config::RedisIndexKind::Hnsw;
-        Self { client, index: index.into(), graph, counts: Arc::default() }
+        let index_config = &client.config().index;
+        let (graph, ef_runtime) =
+            (index_config.kind == tastemaker_config::RedisIndexKind::Hnsw, index_config.ef_runtime);
+        Self { client, index: index.into(), graph, ef_runtime, counts: Arc::default() }
+    }
+
+    /// Keeping at least so many candidates while it walks the graph; see [`crate::publish::Verified`].
+    pub fn with_ef_runtime(self, ef_runtime: usize) -> Self {
+        Self { ef_runtime: ef_runtime.max(self.ef_runtime), ..self }
     }
 
     /// The nearest items, at most `nearest.k` of them, the nearest first. What the module has found when the time is over is what there is.
@@ -135,7 +143,7 @@ impl KnnSearch {
         } else {
             self.known(&nearest.filter).map(|selectivity| selectivity.policy(k))
         };
-        let ef_runtime = self.graph.then(|| candidates(k, self.client.config().index.ef_runtime));
+        let ef_runtime = self.graph.then(|| candidates(k, self.ef_runtime));
         let knn = Knn { k, vector: nearest.vector.clone(), policy, ef_runtime };
         let mut query = Query::nearest(&*self.index, nearest.filter.clone(), knn, nearest.returned.clone());
         query.timeout = Some(self.client.deadline(SEARCH));

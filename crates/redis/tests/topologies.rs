@@ -86,8 +86,8 @@ async fn everything_works(client: &Client) {
 }
 
 /// Every key with the prefix that is written is told of, and no other one.
-async fn changes_are_told(url: &str, config: &RedisConfig, client: &Client) {
-    let tracker = Tracker::open(url, config, "t:item:").unwrap();
+async fn changes_are_told(url: &str, client: &Client) {
+    let tracker = Tracker::open(url, client.clone(), "t:item:").unwrap();
     let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
     let listening = tokio::spawn(async move { tracker.run(|what| drop(sender.send(what))).await.map(|_| ()) });
     let mut next = async || tokio::time::timeout(Duration::from_secs(10), told.recv()).await.unwrap().unwrap();
@@ -124,14 +124,14 @@ async fn one_server_does_everything() {
         let config = RedisConfig { protocol, ..patient() };
         let client = client_of(&server, &config);
         everything_works(&client).await;
-        changes_are_told(&server.url(), &config, &client).await;
+        changes_are_told(&server.url(), &client).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_no_longer_hears_says_so() {
     let mut server = RedisServer::start(&[]);
-    let tracker = Arc::new(Tracker::open(&server.url(), &patient(), "t:item:").unwrap());
+    let tracker = Arc::new(Tracker::open(&server.url(), client_of(&server, &patient()), "t:item:").unwrap());
     let ears = |tracker: Arc<Tracker>| {
         let (sender, told) = tokio::sync::mpsc::unbounded_channel();
         let run = tokio::spawn(async move { tracker.run(|what| drop(sender.send(what))).await.map(|_| ()) });
@@ -169,7 +169,7 @@ async fn a_cluster_does_everything() {
     let url = format!("redis://tastemaker:pass@127.0.0.1:{}", nodes[0].port());
     let client = Client::open(&url, &config, Arc::new(())).unwrap();
     everything_works(&client).await;
-    changes_are_told(&url, &config, &client).await;
+    changes_are_told(&url, &client).await;
     // Each node had a part of it.
     let keys = |node: &RedisServer| node.raw("DBSIZE").trim_start_matches(':').trim_end().parse::<usize>().unwrap();
     assert!(nodes.iter().all(|node| keys(node) > ITEMS / 6), "keys are spread");
@@ -248,7 +248,7 @@ async fn sentinels_name_the_new_master_after_a_failover() {
         }
     };
     assert!(replica.raw("GET t:a").contains("2"), "after {written:?}");
-    changes_are_told(&sentinel.url(), &config, &client).await;
+    changes_are_told(&sentinel.url(), &client).await;
 }
 
 #[tokio::test]

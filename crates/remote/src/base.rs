@@ -14,6 +14,7 @@ use crate::items::Items;
 use crate::load::{Item, Worlds};
 use crate::meta::Meta;
 use crate::model::{Models, PublishedModel};
+use crate::publish::ef_runtime;
 
 const READ: Operation = Operation::repeatable("read_base").bulk();
 /// Items read at once.
@@ -104,11 +105,15 @@ impl Base {
         if let Some(known) = self.serving.as_ref().filter(same) {
             return (Some(Arc::clone(known)), None);
         }
+        let breadth = match ef_runtime(client, version).await {
+            Ok(breadth) => breadth.unwrap_or_default(),
+            Err(error) => return (self.serving.clone(), Some(error.to_string())),
+        };
         let loading = models.clone();
         match tokio::task::spawn_blocking(move || loading.load(version)).await {
             Ok(Ok(model)) => {
                 let index = client.layout().index(&model.name());
-                let search = KnnSearch::new(client.clone(), index);
+                let search = KnnSearch::new(client.clone(), index).with_ef_runtime(breadth);
                 (Some(Arc::new(Serving { model, search })), None)
             }
             // The one before still serves; its index stays for a while.

@@ -20,7 +20,7 @@ pub(crate) const RANKINGS_AT: &str = "rankings_at";
 pub(crate) const FILLING: &str = "filling";
 /// The generation that is being published.
 pub(crate) const PUBLISHING: &str = "publishing";
-/// With a generation's number behind it: that generation was loaded whole.
+/// With a generation's number behind it: that generation was loaded whole, and its index needs searches of this breadth.
 pub(crate) const PUBLISHED: &str = "published:";
 /// With a generation's number behind it: when it ceased to serve, in microseconds since 1970.
 pub(crate) const RETIRED: &str = "retired:";

@@ -20,7 +20,7 @@ const NOTICE: Duration = Duration::from_millis(2_500);
 /// Users whose neighbours are compared with those of an exact search.
 const SAMPLE: usize = 32;
 /// The share of them that the index must find.
-const LEAST_RECALL: f64 = 0.95;
+const LEAST_RECALL: f64 = 0.97;
 
 type BoxedIter<'a, T> = Box<dyn Iterator<Item = T> + Send + 'a>;
 
@@ -77,6 +77,7 @@ pub async fn publish(
         let items = publisher.load_items(factors, &mut exact, progress.clone()).await?;
         publisher.build_index(progress.clone()).await?;
         let index = publisher.verify(items.written + items.resumed, &exact, LEAST_RECALL).await?;
+        note_published(client, version, index.ef_runtime).await?;
         (Some(items), Some(index))
     };
     publisher.flip().await?;
@@ -139,14 +140,28 @@ async fn is_published(client: &Client, version: u64) -> Result<bool, RedisError>
     }
 }
 
+/// Notes that a generation is whole and found, and with which breadth of the search; before anything is answered from it.
+async fn note_published(client: &Client, version: u64, ef_runtime: usize) -> Result<(), RedisError> {
+    let mut set = cmd("HSET");
+    set.arg(client.layout().meta()).arg(format!("{PUBLISHED}{version}")).arg(ef_runtime);
+    client.call(META, &set).await.map(|_| ())
+}
+
+/// The breadth that a generation's index needs; none is the configured one.
+pub(crate) async fn ef_runtime(client: &Client, version: u64) -> Result<Option<usize>, RedisError> {
+    let mut get = cmd("HGET");
+    get.arg(client.layout().meta()).arg(format!("{PUBLISHED}{version}"));
+    let Value::BulkString(breadth) = client.call(META, &get).await? else { return Ok(None) };
+    Ok(std::str::from_utf8(&breadth).ok().and_then(|breadth| breadth.parse().ok()))
+}
+
 async fn note_flip(client: &Client, version: u64, before: Option<u64>) -> Result<(), RedisError> {
     let key = client.layout().meta();
-    let mut set = cmd("HSET");
-    set.arg(&key).arg(format!("{PUBLISHED}{version}")).arg(1);
     if let Some(before) = before {
-        set.arg(format!("{RETIRED}{before}")).arg(Timestamp::now().as_micros());
+        let mut set = cmd("HSET");
+        set.arg(&key).arg(format!("{RETIRED}{before}")).arg(Timestamp::now().as_micros());
+        client.call(META, &set).await?;
     }
-    client.call(META, &set).await?;
     let mut stays = cmd("HDEL");
     stays.arg(&key).arg(format!("{RETIRED}{version}"));
     client.call(META, &stays).await.map(|_| ())

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tastemaker_redis::{Operation, Value, cmd};
+use tastemaker_redis::{Operation, Pipeline, Value, cmd};
 
 use crate::RemoteError;
 use crate::follow::Follower;
@@ -67,34 +67,39 @@ async fn remove(
 ) -> Result<usize, RemoteError> {
     let client = follower.client();
     let layout = client.layout();
-    let mut removed = 0;
+    let mut found: Vec<Vec<u8>> = Vec::new();
     for prefix in [layout.item_prefix(), layout.user_prefix()] {
         let pattern = format!("{}*", escape(prefix));
-        let mut cursor = b"0".to_vec();
-        loop {
+        let scan = |cursor: &[u8]| {
             let mut scan = cmd("SCAN");
-            scan.arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
-            let Value::Array(answer) = client.call(SCAN, &scan).await? else { break };
-            let mut answer = answer.into_iter();
-            let (Some(Value::BulkString(next)), Some(Value::Array(keys))) = (answer.next(), answer.next()) else {
-                break;
-            };
-            let keys =
-                keys.into_iter().filter_map(|key| if let Value::BulkString(key) = key { Some(key) } else { None });
-            let keys: Vec<Vec<u8>> = keys.filter(|key| unwanted(layout.item_id(key), layout.user_id(key))).collect();
-            if !keys.is_empty() {
-                removed += keys.len();
-                let mut unlink = cmd("UNLINK");
-                unlink.arg(&keys);
-                client.call(DELETE, &unlink).await?;
-            }
-            cursor = next;
-            if cursor == b"0" {
-                break;
-            }
-        }
+            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
+            scan
+        };
+        let next = |answer: Option<Value>| {
+            let Some(answer) = answer else { return Some(scan(b"0")) };
+            let (next, keys) = scanned(answer)?;
+            found.extend(keys.into_iter().filter(|key| unwanted(layout.item_id(key), layout.user_id(key))));
+            (next != b"0").then(|| scan(&next))
+        };
+        client.call_each_node(SCAN, next).await?;
     }
-    Ok(removed)
+    for keys in found.chunks(STEP) {
+        let mut unlink = Pipeline::with_capacity(keys.len());
+        for key in keys {
+            unlink.cmd("UNLINK").arg(key);
+        }
+        client.pipeline(DELETE, &unlink).await?.into_iter().try_for_each(|answer| answer.map(|_| ()))?;
+    }
+    Ok(found.len())
+}
+
+/// Where to go on, and keys.
+fn scanned(answer: Value) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+    let bytes = |value| if let Value::BulkString(bytes) = value { Some(bytes) } else { None };
+    let Value::Array(answer) = answer else { return None };
+    let mut answer = answer.into_iter();
+    let (next, Value::Array(keys)) = (bytes(answer.next()?)?, answer.next()?) else { return None };
+    Some((next, keys.into_iter().filter_map(bytes).collect()))
 }
 
 /// As a pattern that matches just this.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tastemaker_config::RedisConfig;
 use tastemaker_redis::{Operation, Value as Answer, cmd};
 use tastemaker_server::Access;
-use tastemaker_testkit::{Client, Project, RedisServer};
+use tastemaker_testkit::{Client, Project, RedisCluster, RedisServer};
 use tastemaker_training::{TrainOptions, train};
 
 /// `storage.online` comes first, before any section.
@@ -548,5 +548,91 @@ async fn items_are_remembered_until_redis_tells_of_a_change() {
     title(&stateless.client).await;
     assert!(lookups(&stateless.client, "items", "hit").await > hits, "remembered again");
     stateless.stop().await;
+    server.stop().await;
+}
+
+/// On a Redis that is reached in another way.
+async fn shop_by(redis: &RedisServer, way: &str) -> Running {
+    let toml = project(Some(redis)).replace("[redis]\n", &format!("[redis]\n{way}"));
+    let server = Running::of(Project::new(&toml)).await;
+    server.until_online(|online| online["whole"] == true).await;
+    send_items(&server.client, 300).await;
+    send_clicks(&server.client, 80, 300, 4_000).await;
+    let version = train_one(&server.project).await;
+    server.until_online(|online| online["generation"] == version && online["pending"] == 0).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    server
+}
+
+/// Each answer is that from memory, and lacks nothing.
+async fn answers_are_those_from_memory(server: &Running) {
+    for user in ["u1", "u7", "nobody knows me"] {
+        for filter in [None, Some("category = 'books'"), Some("price < 120 AND available")] {
+            let request = tastemaker_recommend::RecommendRequest {
+                user_id: user.to_owned(),
+                limit: Some(20),
+                filter: filter.map(str::to_owned),
+                ..Default::default()
+            };
+            let expected = server.engine.recommend_here(&request).unwrap();
+            let expected: Vec<String> = expected.items.into_iter().map(|item| item.item_id).collect();
+            let body = json!({"user_id": user, "limit": 20, "filter": filter});
+            let (items, lacks) = ask(&server.client, &body).await;
+            assert_eq!(lacks, Vec::<String>::new(), "{body}");
+            assert_eq!(items.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), expected, "{body}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_serves_alike() {
+    let cluster = RedisCluster::start(3);
+    let nodes = cluster.nodes();
+    let way = format!("topology = \"cluster\"\nnodes = [\"127.0.0.1:{}\"]\n", nodes[1].port());
+    let server = shop_by(&nodes[0], &way).await;
+    answers_are_those_from_memory(&server).await;
+    let ranked = json!({"user_id": "u7", "items": ["i7", "i8"]});
+    server.client.post("/v1/rank", &ranked).await.expect(200);
+    let hits = lookups(&server.client, "items", "hit").await;
+    server.client.post("/v1/rank", &ranked).await.expect(200);
+    assert!(lookups(&server.client, "items", "hit").await >= hits + 2, "every master tells what changes");
+
+    // What the log does not know is removed from each node.
+    let project = server.stop().await;
+    let follower = tastemaker_server::follower(config(&project)).unwrap();
+    let strangers = 40;
+    for n in 0..strangers {
+        let taken =
+            nodes.iter().filter(|node| node.raw(&format!("HSET shop:user:stranger{n} :version 5 a b")).contains(":2"));
+        assert_eq!(taken.count(), 1, "one node has the key");
+    }
+    assert_eq!(tastemaker_remote::rebuild(&follower, |_| ()).await.unwrap().removed, strangers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_goes_on_with_the_master_that_sentinels_name() {
+    let mut master = RedisServer::start(&[]);
+    let port = master.port().to_string();
+    let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &port]);
+    let sentinel = RedisServer::sentinel(&master, "shop");
+    let server = shop_by(&sentinel, "topology = \"sentinel\"\nsentinel = { master = \"shop\" }\n").await;
+    answers_are_those_from_memory(&server).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !sentinel.raw("SENTINEL MASTER shop").contains("num-slaves\r\n$1\r\n1") {
+        assert!(Instant::now() < deadline, "the sentinel does not know the replica");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    master.kill();
+    // Meanwhile answers are made here, and events are taken.
+    let click = json!({"events": [event("meanwhile", "u7", "i9")]});
+    server.client.post("/v1/events", &click).await.expect(200);
+    let (items, lacks) = ask(&server.client, &json!({"user_id": "u7"})).await;
+    assert!(items.len() == 10 && lacks.iter().any(|lack| lack.starts_with("redis:")), "{lacks:?}");
+    server
+        .until_online(|online| online["breaker"] == "closed" && online["whole"] == true && online["pending"] == 0)
+        .await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    answers_are_those_from_memory(&server).await;
+    assert!(replica.raw("HGET shop:user:u7 :version").starts_with('$'), "the replica is the master now");
     server.stop().await;
 }

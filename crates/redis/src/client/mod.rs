@@ -149,6 +149,31 @@ impl Client {
             .unwrap_or_else(|| Err(RedisError::answer(operation.name(), "an answer", &Value::Nil)))
     }
 
+    /// Sends one command to the server, or, in a cluster, to each master in turn: for what `next` asks of a node's own keys, given its last answer,
+    /// until it asks no more.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn call_each_node(
+        &self,
+        operation: Operation,
+        mut next: impl FnMut(Option<Value>) -> Option<Cmd>,
+    ) -> Result<(), RedisError> {
+        for node in self.masters(operation).await? {
+            let mut answer = None;
+            while let Some(command) = next(answer.take()) {
+                answer = Some(match &node {
+                    None => self.call(operation, &command).await?,
+                    Some(node) => {
+                        let mut answers = self.request(operation, Request::At(&command, node)).await?;
+                        answers.pop().unwrap_or(Ok(Value::Nil))?
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Sends many commands at once and returns the answer to each, in order. They are no transaction.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use redis::{Cmd, Pipeline, Value};
 
+use super::topology::Node;
 use super::{Client, Operation};
 use crate::RedisError;
 use crate::reply::{bytes, count, list};
@@ -56,6 +57,18 @@ impl Client {
     /// Whether each node has a part of an index that knows nothing of the others.
     pub(crate) async fn has_parts(&self, operation: Operation) -> Result<bool, RedisError> {
         Ok(self.endings(operation).await?.iter().any(|ending| !ending.is_empty()))
+    }
+
+    /// The masters of a cluster; `None` is the server that is no cluster.
+    pub(super) async fn masters(&self, operation: Operation) -> Result<Vec<Option<Node>>, RedisError> {
+        if !self.is_cluster() {
+            return Ok(vec![None]);
+        }
+        let slots = self.call(operation, redis::cmd("CLUSTER").arg("SLOTS")).await?;
+        let unreadable = RedisError::answer(operation.name(), "the slots of each node", &slots);
+        let node =
+            |(host, port): (Vec<u8>, u64)| Some(Some((String::from_utf8(host).ok()?, u16::try_from(port).ok()?)));
+        owners(slots).and_then(|owners| owners.into_keys().map(node).collect()).ok_or(unreadable)
     }
 
     async fn endings(&self, operation: Operation) -> Result<Endings, RedisError> {
@@ -107,7 +120,7 @@ fn takes_name_for_key(about: Value) -> bool {
 type Slots = Vec<(u64, u64)>;
 
 /// Of `[[first slot, last slot, [host, port, …] of the master, …], …]`, the slots of each master.
-pub(super) fn owners(answer: Value) -> Option<BTreeMap<(Vec<u8>, u64), Slots>> {
+fn owners(answer: Value) -> Option<BTreeMap<(Vec<u8>, u64), Slots>> {
     let mut owners: BTreeMap<_, Slots> = BTreeMap::new();
     for range in list(answer)? {
         let mut range = list(range)?.into_iter();

@@ -3,6 +3,7 @@
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
@@ -28,6 +29,9 @@ pub(crate) enum Connection {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
+
+/// Host and port of a node of a cluster.
+pub(crate) type Node = (String, u16);
 
 /// A topology and its name in messages: `host:port`, no password.
 pub(crate) fn open(url: &str, config: &RedisConfig) -> Result<(Topology, String), RedisError> {
@@ -87,21 +91,14 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// And its name in messages.
-    pub(crate) fn open(url: &str, config: RedisConfig) -> Result<(Self, String), RedisError> {
-        let (topology, server) = open(url, &config)?;
-        Ok((Self { info: info(url, &config)?, config, topology }, server))
-    }
-
-    /// The cluster, if it is one.
-    pub(crate) fn cluster(&self) -> Option<&Topology> {
-        Some(&self.topology).filter(|topology| topology.is_cluster())
+    pub(crate) fn open(url: &str, config: RedisConfig) -> Result<Self, RedisError> {
+        Ok(Self { info: info(url, &config)?, topology: open(url, &config)?.0, config })
     }
 
     /// A connection to a node, or to the one that there is; what Redis says without being asked goes to `pushed`.
     pub(crate) async fn listen(
         &self,
-        node: Option<(String, u16)>,
+        node: Option<Node>,
         pushed: UnboundedSender<PushInfo>,
     ) -> RedisResult<MultiplexedConnection> {
         let settings = unlimited().set_push_sender(pushed);
@@ -130,7 +127,7 @@ impl Route {
     }
 
     /// A cluster that does not know a node's host means the one that was asked.
-    fn address(&self, (host, port): (String, u16)) -> ConnectionAddr {
+    fn address(&self, (host, port): Node) -> ConnectionAddr {
         match self.info.addr() {
             ConnectionAddr::TcpTls { host: own, insecure, .. } => {
                 let host = if host.is_empty() { own.clone() } else { host };
@@ -271,6 +268,8 @@ pub(crate) enum Request<'r> {
     Command(&'r Cmd),
     /// Each command to the node that has its key.
     Pipeline(&'r Pipeline),
+    /// To this node of a cluster.
+    At(&'r Cmd, &'r Node),
 }
 
 /// What went wrong with one command, beside the others.
@@ -280,7 +279,7 @@ impl Connection {
     /// The answer to each command, in order.
     pub(crate) async fn send(&mut self, request: Request<'_>) -> RedisResult<Vec<Answer>> {
         match (self, request) {
-            (Self::Single(connection), Request::Command(command)) => {
+            (Self::Single(connection), Request::Command(command) | Request::At(command, _)) => {
                 Ok(vec![connection.send_packed_command(command).await])
             }
             (Self::Single(connection), Request::Pipeline(pipeline)) => {
@@ -289,6 +288,10 @@ impl Connection {
             }
             (Self::Cluster(connection), Request::Command(command)) => {
                 Ok(vec![connection.req_packed_command(command).await])
+            }
+            (Self::Cluster(connection), Request::At(command, (host, port))) => {
+                let node = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
+                Ok(vec![connection.route_command(command.clone(), RoutingInfo::SingleNode(node)).await])
             }
             // Keys of one pipeline live on many nodes: each command finds its own way, all at once.
             (Self::Cluster(connection), Request::Pipeline(pipeline)) => {

@@ -11,13 +11,14 @@ use tastemaker_config::{RedisConfig, RedisProtocol};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::parts::owners;
-use super::topology::{Request, Route};
+use super::topology::{Node, Route};
+use super::{Client, Operation};
 use crate::RedisError;
 use crate::reply::{bytes, list};
 
 /// Between two questions whether Redis still talks to us: what is known may be older than it should by this and the time for an answer.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+const MASTERS: Operation = Operation::repeatable("tracking").bulk();
 /// Questions between two looks at which nodes are masters.
 const LOOK_EVERY: u32 = 5;
 
@@ -34,28 +35,30 @@ pub enum Told {
 
 /// Listens to one Redis, for one prefix.
 pub struct Tracker {
+    client: Client,
     route: Route,
-    server: String,
     prefix: String,
     patience: Duration,
 }
 
 impl fmt::Debug for Tracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tracker").field("server", &self.server).field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("Tracker")
+            .field("server", &self.client.server())
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
 impl Tracker {
-    /// For the Redis at `url`, and keys that begin with `prefix`. Nothing is connected yet.
+    /// For the Redis at `url`, which is also that of `client`, and keys that begin with `prefix`. Nothing is connected yet.
     ///
     /// # Errors
     /// If URL or certificates cannot be used.
-    pub fn open(url: &str, config: &RedisConfig, prefix: &str) -> Result<Self, RedisError> {
-        let config = RedisConfig { protocol: RedisProtocol::Resp3, ..config.clone() };
+    pub fn open(url: &str, client: Client, prefix: &str) -> Result<Self, RedisError> {
+        let config = RedisConfig { protocol: RedisProtocol::Resp3, ..client.config().clone() };
         let patience = config.connect_timeout.to_duration() + config.command_timeout.to_duration();
-        let (route, server) = Route::open(url, config)?;
-        Ok(Self { route, server, prefix: prefix.to_owned(), patience })
+        Ok(Self { client, route: Route::open(url, config)?, prefix: prefix.to_owned(), patience })
     }
 
     /// Listens until that is no longer possible: then nothing that was read before can be trusted. `told` must be quick.
@@ -64,7 +67,7 @@ impl Tracker {
     /// Why it ended.
     pub async fn run(&self, mut told: impl FnMut(Told)) -> Result<Infallible, RedisError> {
         let (sender, mut pushed) = mpsc::unbounded_channel();
-        let masters = self.masters().await?;
+        let masters = self.client.masters(MASTERS).await?;
         let mut connections = Vec::new();
         for master in &masters {
             let mut connection = self.in_time(self.route.listen(master.clone(), sender.clone())).await?;
@@ -94,7 +97,7 @@ impl Tracker {
     async fn watch(
         &self,
         connections: &mut [MultiplexedConnection],
-        masters: &[Option<(String, u16)>],
+        masters: &[Option<Node>],
     ) -> Result<Infallible, RedisError> {
         let ping = redis::cmd("PING");
         for questions in 1_u32.. {
@@ -102,28 +105,11 @@ impl Tracker {
             for connection in &mut *connections {
                 self.ask(connection, &ping).await?;
             }
-            if questions.is_multiple_of(LOOK_EVERY) && self.masters().await? != masters {
+            if questions.is_multiple_of(LOOK_EVERY) && self.client.masters(MASTERS).await? != masters {
                 return Err(self.lost("the masters have changed"));
             }
         }
         Err(self.lost("it was listened to for a very long time"))
-    }
-
-    /// The nodes that tell; `None` is that of the URL, or the one that sentinels name.
-    async fn masters(&self) -> Result<Vec<Option<(String, u16)>>, RedisError> {
-        let Some(topology) = self.route.cluster() else { return Ok(vec![None]) };
-        let mut slots = redis::cmd("CLUSTER");
-        slots.arg("SLOTS");
-        let answer = self
-            .in_time(async {
-                let mut answers = topology.connect().await?.send(Request::Command(&slots)).await?;
-                answers.pop().unwrap_or(Ok(Value::Nil))
-            })
-            .await?;
-        let unreadable = RedisError::answer("tracking", "the slots of each node", &answer);
-        let node =
-            |(host, port): (Vec<u8>, u64)| Some(Some((String::from_utf8(host).ok()?, u16::try_from(port).ok()?)));
-        owners(answer).and_then(|owners| owners.into_keys().map(node).collect()).ok_or(unreadable)
     }
 
     async fn ask(&self, connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
@@ -132,13 +118,13 @@ impl Tracker {
 
     async fn in_time<T>(&self, work: impl Future<Output = RedisResult<T>>) -> Result<T, RedisError> {
         match timeout(self.patience, work).await {
-            Ok(result) => result.map_err(|error| RedisError::of(&error, "tracking", &self.server)),
+            Ok(result) => result.map_err(|error| RedisError::of(&error, "tracking", self.client.server())),
             Err(_) => Err(RedisError::Timeout { operation: "tracking", after: self.patience }),
         }
     }
 
     fn lost(&self, reason: &str) -> RedisError {
-        RedisError::Unreachable { server: self.server.clone(), reason: reason.to_owned() }
+        RedisError::Unreachable { server: self.client.server().to_owned(), reason: reason.to_owned() }
     }
 }
 

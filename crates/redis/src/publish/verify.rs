@@ -1,6 +1,7 @@
 //! Whether an index finds what an exact search finds.
 
 use redis::{Pipeline, Value};
+use tastemaker_config::RedisIndexKind;
 
 use super::Publisher;
 use crate::RedisError;
@@ -11,9 +12,11 @@ use crate::search::{Filter, Knn, Query, Returned};
 const VERIFY: Operation = Operation::repeatable("verify").bulk();
 
 /// Neighbours that are compared for each query.
-const NEIGHBOURS: usize = 10;
+const NEIGHBOURS: usize = 50;
 /// Neighbours that are kept: some may turn out not to be in Redis.
-const KEPT: usize = 4 * NEIGHBOURS;
+const KEPT: usize = 2 * NEIGHBOURS;
+/// The broadest search that is tried, by the breadth that is configured.
+const BROADEST: usize = 16;
 /// The most queries; more are left out.
 const MAX_QUERIES: usize = 64;
 
@@ -58,10 +61,13 @@ pub struct Verified {
     pub documents: u64,
     /// The share of the exact neighbours that it finds; 1 without queries.
     pub recall: f64,
+    /// The breadth of the search that finds them: `redis.index.ef_runtime`, or more where that was not enough.
+    pub ef_runtime: usize,
 }
 
 impl Publisher {
-    /// Counts what is in the index, which must be at least `items`, and compares its neighbours with the exact ones.
+    /// Counts what is in the index, which must be at least `items`, and compares its neighbours with the exact ones. What an index of many items finds
+    /// with the breadth that is configured may be too little: the breadth is doubled until it is enough.
     ///
     /// # Errors
     /// [`RedisError::Verification`] if there are fewer, or if the recall is below `least_recall`.
@@ -72,13 +78,37 @@ impl Publisher {
             let message = format!("the index has {documents} items of {items}; publish again");
             return Err(RedisError::Verification(message));
         }
+        let index_config = &self.client.config().index;
+        let least = index_config.ef_runtime;
+        let broadest = if index_config.kind == RedisIndexKind::Hnsw { least.saturating_mul(BROADEST) } else { least };
+        let mut ef_runtime = least;
+        loop {
+            let recall = self.recall(&index, exact, ef_runtime).await?;
+            if recall >= least_recall {
+                return Ok(Verified { documents, recall, ef_runtime });
+            }
+            if ef_runtime >= broadest {
+                let message = format!(
+                    "the index finds {:.1} % of the exact neighbours with ef_runtime = {ef_runtime}, less than {:.1} %; raise redis.index.m or ef_construction",
+                    100.0 * recall,
+                    100.0 * least_recall
+                );
+                return Err(RedisError::Verification(message));
+            }
+            ef_runtime *= 2;
+        }
+    }
+
+    async fn recall(&self, index: &str, exact: &Exact, ef_runtime: usize) -> Result<f64, RedisError> {
+        let graph = self.client.config().index.kind == RedisIndexKind::Hnsw;
         let (mut found, mut expected) = (0, 0);
         for sample in &exact.queries {
             let there = self.there(&sample.best).await?;
             let there = &there[..there.len().min(NEIGHBOURS)];
             let Some(worst) = there.last().map(|(score, _)| *score) else { continue };
-            let knn = Knn { k: NEIGHBOURS, vector: self.format().query(&sample.query), policy: None, ef_runtime: None };
-            let query = Query::nearest(&*index, Filter::all(), knn, Returned::Ids);
+            let vector = self.format().query(&sample.query);
+            let knn = Knn { k: NEIGHBOURS, vector, policy: None, ef_runtime: graph.then_some(ef_runtime) };
+            let query = Query::nearest(index, Filter::all(), knn, Returned::Ids);
             let rows = self.client.search(VERIFY, &query).await?.rows;
             // An item that scores as the last one does is as good, whichever of them the index gives.
             let good = rows.iter().filter(|row| {
@@ -88,16 +118,7 @@ impl Publisher {
             found += good.count().min(there.len());
             expected += there.len();
         }
-        let recall = if expected == 0 { 1.0 } else { found as f64 / expected as f64 };
-        if recall < least_recall {
-            let message = format!(
-                "the index finds {:.1} % of the exact neighbours, less than {:.1} %; raise redis.index.ef_construction or ef_runtime",
-                100.0 * recall,
-                100.0 * least_recall
-            );
-            return Err(RedisError::Verification(message));
-        }
-        Ok(Verified { documents, recall })
+        Ok(if expected == 0 { 1.0 } else { found as f64 / expected as f64 })
     }
 
     /// Those that have a vector in Redis.

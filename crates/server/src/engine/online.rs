@@ -51,8 +51,7 @@ impl Online {
         let models = Models::new(here.generations.clone());
         let (catalog, state) = (Arc::clone(here.catalog), Arc::clone(here.state));
         let features = Arc::clone(here.state.features());
-        let tracker =
-            Tracker::open(url, &here.config.redis, client.layout().item_prefix()).map_err(RemoteError::from)?;
+        let tracker = Tracker::open(url, client.clone(), client.layout().item_prefix()).map_err(RemoteError::from)?;
         let items = Arc::new(Items::new(client.clone(), here.config, here.state.features()));
         let follower = log.map(|log| {
             let follower = Follower::new(client.clone(), here.config, catalog, state, models.clone(), log);
