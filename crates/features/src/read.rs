@@ -154,6 +154,11 @@ impl ReadPlan {
             }
     }
 
+    /// Whether any of the features is an expression.
+    pub(crate) fn computes(&self) -> bool {
+        !self.computed.is_empty()
+    }
+
     pub(crate) fn user_attributes(&self) -> bool {
         self.user_attributes
     }

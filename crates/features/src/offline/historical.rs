@@ -19,6 +19,7 @@ use super::sweep::Sweep;
 use super::views::{TableRows, ViewTable};
 use super::{OfflineError, column_names};
 use crate::columns::{feature_arrow_type, feature_column};
+use crate::read::Status;
 use crate::set::{FeatureId, SharedFeatures, Source};
 use crate::table::EntityChunk;
 use crate::{FeatureColumn, Fetched, ReadPlan};
@@ -193,19 +194,44 @@ impl HistoricalChunk<'_> {
             starts.push((start, batch));
             start += batch.num_rows();
         }
-        // So many at once keep the cores busy and the memory small.
-        for group in starts.chunks(2 * rayon::current_num_threads()) {
-            let made: Vec<RecordBatch> = group
-                .par_iter()
-                .map(|(start, batch)| self.batch(*start, batch))
-                .collect::<Result<_, OfflineError>>()?;
-            made.iter().try_for_each(&mut write)?;
+        let make = |group: &[(usize, &RecordBatch)]| -> Result<Vec<RecordBatch>, OfflineError> {
+            group.par_iter().map(|(start, batch)| self.batch(*start, batch)).collect()
+        };
+        // So many at once keep the cores busy and the memory small. They are made while those before them are written.
+        let mut groups = starts.chunks(2 * rayon::current_num_threads());
+        let mut made = groups.next().map(make).transpose()?;
+        while let Some(batches) = made {
+            let mut next = Ok(None);
+            let written = rayon::in_place_scope(|scope| {
+                scope.spawn(|_| next = groups.next().map(make).transpose());
+                batches.iter().try_for_each(&mut write)
+            });
+            written?;
+            made = next?;
         }
         Ok(())
     }
 
     fn batch(&self, start: usize, rows: &RecordBatch) -> Result<RecordBatch, OfflineError> {
         let plan = &self.historical.plan;
+        let mut arrays = rows.columns().to_vec();
+        let mut add = |array: ArrayRef, statuses: &mut dyn Iterator<Item = Status>| {
+            arrays.push(array);
+            if self.historical.options.statuses {
+                let statuses = statuses.map(|status| Some(status.name()));
+                arrays.push(Arc::new(statuses.collect::<StringArray>()));
+            }
+        };
+        if !plan.computes() {
+            for (id, _) in &self.historical.columns {
+                let mut answers = self.answers.iter().map(|(_, answers)| answers);
+                let Some((array, statuses)) = answers.find_map(|a| a.column(*id, start, rows.num_rows())) else {
+                    continue;
+                };
+                add(array, &mut statuses.iter().copied());
+            }
+            return Ok(RecordBatch::try_new(self.historical.schema(rows.schema_ref()), arrays)?);
+        }
         let fetched = self
             .answers
             .iter()
@@ -214,14 +240,9 @@ impl HistoricalChunk<'_> {
         let fetched: Vec<(Entity, &Fetched)> = fetched.iter().map(|(entity, fetched)| (*entity, fetched)).collect();
         let times = self.times.get(start..start + rows.num_rows()).unwrap_or_default();
         let columns = plan.assemble_at(times, &Attributes::new(), &fetched)?;
-        let mut arrays = rows.columns().to_vec();
         for FeatureColumn { id, cells } in &columns {
             let Some(feature) = plan.set().feature(*id) else { continue };
-            arrays.push(feature_column(feature.value_type, cells));
-            if self.historical.options.statuses {
-                let statuses = cells.iter().map(|cell| Some(cell.status.name()));
-                arrays.push(Arc::new(statuses.collect::<StringArray>()) as ArrayRef);
-            }
+            add(feature_column(feature.value_type, cells), &mut cells.iter().map(|cell| cell.status));
         }
         Ok(RecordBatch::try_new(self.historical.schema(rows.schema_ref()), arrays)?)
     }

@@ -103,6 +103,11 @@ impl ViewTable {
 }
 
 impl TableRows {
+    /// Where the row is in the table; see [`TableRows::row`].
+    pub(super) fn place(&self, asking: usize) -> Option<(u32, u32)> {
+        self.joined.place(asking)
+    }
+
     /// The row of the view that was known to a row that asks.
     pub(super) fn row(&self, asking: usize) -> Option<ViewRow> {
         let found = self.joined.found(asking)?;
