@@ -7,6 +7,7 @@ use arrow_schema::{ArrowError, Field, Schema};
 use tastemaker_config::Entity;
 use tastemaker_types::{Attributes, FeatureValue, Timestamp};
 
+use super::alone::Told;
 use crate::columns::{attribute_column, value_column};
 use crate::read::{FetchedAttributes, Status};
 use crate::set::{FeatureId, ValueType};
@@ -86,7 +87,7 @@ impl Answers {
     }
 
     /// A feature of the rows from `from` on as it was told, without a detour over cells; none if the feature is no stored one of this entity.
-    pub(super) fn column(&self, id: FeatureId, from: usize, rows: usize) -> Option<(ArrayRef, &[Status])> {
+    pub(super) fn column(&self, id: FeatureId, from: usize, rows: usize) -> Option<Told> {
         let column = self.columns.iter().find(|column| column.id == id)?;
         let array: ArrayRef = match &column.values {
             Values::Numbers(numbers) => {
@@ -98,7 +99,7 @@ impl Answers {
                 value_column(column.value_type, values.map(Option::as_deref))
             }
         };
-        Some((array, column.statuses.get(from..from + rows)?))
+        Some((array, column.statuses.get(from..from + rows)?.to_vec()))
     }
 
     /// The rows from `from` on as if they had been fetched.

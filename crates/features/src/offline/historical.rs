@@ -1,5 +1,6 @@
 //! Historical features: for rows of entities and times, every feature as it was at that time.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 use tastemaker_config::{Entity, FeatureViewConfig};
 use tastemaker_log::LogReader;
-use tastemaker_types::{Attributes, Timestamp};
+use tastemaker_types::{Attributes, Position, Timestamp};
 
+use super::alone::{Alone, Told};
 use super::answers::Answers;
 use super::asked::Asked;
 use super::gather::{AskedAbout, PARTITIONS, Who, gather};
@@ -19,7 +21,6 @@ use super::sweep::Sweep;
 use super::views::{TableRows, ViewTable};
 use super::{OfflineError, column_names};
 use crate::columns::{feature_arrow_type, feature_column};
-use crate::read::Status;
 use crate::set::{FeatureId, SharedFeatures, Source};
 use crate::table::EntityChunk;
 use crate::{FeatureColumn, Fetched, ReadPlan};
@@ -81,6 +82,10 @@ pub struct HistoricalChunk<'a> {
     historical: &'a Historical,
     batches: Vec<RecordBatch>,
     times: Vec<Timestamp>,
+    /// Features that are columns of tables.
+    alone: Vec<Alone<'a>>,
+    /// The other ones.
+    plan: ReadPlan,
     answers: Vec<(Entity, Answers)>,
 }
 
@@ -143,25 +148,39 @@ impl Historical {
         chunk: EntityChunk,
         progress: &mut (dyn FnMut(Progress) -> ControlFlow<()> + Send),
     ) -> Result<HistoricalChunk<'_>, OfflineError> {
+        let log = self.log.as_ref().map(|log| Ok::<_, OfflineError>((log, log.end()?))).transpose()?;
+        let log = log.filter(|(_, end)| *end > Position(0));
+        // Whoever is not swept has to be known only if the log may say something of them.
+        let known = if log.is_some() { &self.plan } else { &self.swept(&HashSet::new()) };
         let mut asked: AskedAbout = [None, None, None];
         for ((entity, keys), asked) in KEYS.into_iter().zip(&mut asked) {
-            if self.plan.needs(entity) {
+            if known.needs(entity) {
                 *asked = Some(Asked::new(chunk.join_rows(keys)?));
             }
         }
         let rows = chunk.times().len();
-        let mut answers = Vec::new();
-        let log = self.log.as_ref().map(|log| Ok::<_, OfflineError>((log, log.end()?))).transpose()?;
         let gathered = gather(&self.plan, &Who::Asked(&asked), log, &self.options, progress)?;
+        let mut alone = Vec::new();
+        for (entity, keys) in KEYS {
+            for table in self.alone(&gathered.views).filter(|table| table.entity == entity) {
+                alone.push(table.features(&chunk.join_rows(keys)?, &self.options)?);
+            }
+        }
+        let plan = self.swept(&gathered.views);
+        let is_alone = |table: &ViewTable| self.alone(&gathered.views).any(|alone| alone.number == table.number);
+        for ((entity, _), asked) in KEYS.into_iter().zip(&mut asked) {
+            asked.take_if(|_| !plan.needs(entity));
+        }
+        let mut answers = Vec::new();
         let total = (asked.iter().flatten().count() * PARTITIONS) as u64;
         let progress = Mutex::new((0, progress));
         for ((entity, _), asked) in KEYS.into_iter().zip(&asked) {
             let Some(asked) = asked else { continue };
-            let tables = self.tables.iter().filter(|table| table.entity == entity);
+            let tables = self.tables.iter().filter(|table| table.entity == entity && !is_alone(table));
             let tables: Vec<TableRows> =
                 tables.map(|table| table.rows(&asked.rows, &self.options)).collect::<Result<_, _>>()?;
-            let sweep = Sweep { plan: &self.plan, entity, asked, gathered: &gathered, tables: &tables };
-            let told = Mutex::new(Answers::new(&self.plan, entity, rows));
+            let sweep = Sweep { plan: &plan, entity, asked, gathered: &gathered, tables: &tables };
+            let told = Mutex::new(Answers::new(&plan, entity, rows));
             (0..PARTITIONS).into_par_iter().try_for_each(|partition| {
                 let part = sweep.partition(partition)?;
                 told.lock().tell(part);
@@ -175,7 +194,19 @@ impl Historical {
             answers.push((entity, told.into_inner()));
         }
         let times = chunk.times().values().iter().map(|micros| Timestamp::from_micros(*micros)).collect();
-        Ok(HistoricalChunk { historical: self, batches: chunk.batches, times, answers })
+        Ok(HistoricalChunk { historical: self, batches: chunk.batches, times, alone, plan, answers })
+    }
+
+    /// The views whose features are columns of their tables, if the log has rows of `logged` ones.
+    fn alone(&self, logged: &HashSet<u16>) -> impl Iterator<Item = &ViewTable> {
+        self.tables.iter().filter(|table| !table.alone.is_empty() && !logged.contains(&table.number))
+    }
+
+    /// What remains to be seen entity by entity, if the log has rows of `logged` views.
+    fn swept(&self, logged: &HashSet<u16>) -> ReadPlan {
+        let alone: Vec<FeatureId> =
+            self.alone(logged).flat_map(|table| table.alone.iter().map(|feature| feature.id)).collect();
+        self.plan.without(&alone)
     }
 }
 
@@ -213,37 +244,45 @@ impl HistoricalChunk<'_> {
     }
 
     fn batch(&self, start: usize, rows: &RecordBatch) -> Result<RecordBatch, OfflineError> {
-        let plan = &self.historical.plan;
+        let count = rows.num_rows();
+        let mut told: HashMap<FeatureId, Told> = HashMap::new();
+        for alone in &self.alone {
+            told.extend(alone.columns(start..start + count)?);
+        }
+        if self.plan.computes() {
+            told.extend(self.computed(start, count)?);
+        } else {
+            let answers = || self.answers.iter().map(|(_, answers)| answers);
+            let column = |id: &FeatureId| Some((*id, answers().find_map(|answers| answers.column(*id, start, count))?));
+            told.extend(self.plan.wanted().iter().filter_map(column));
+        }
         let mut arrays = rows.columns().to_vec();
-        let mut add = |array: ArrayRef, statuses: &mut dyn Iterator<Item = Status>| {
-            arrays.push(array);
+        for (id, _) in &self.historical.columns {
+            let Some((values, statuses)) = told.get(id) else { continue };
+            arrays.push(ArrayRef::clone(values));
             if self.historical.options.statuses {
-                let statuses = statuses.map(|status| Some(status.name()));
+                let statuses = statuses.iter().map(|status| Some(status.name()));
                 arrays.push(Arc::new(statuses.collect::<StringArray>()));
             }
-        };
-        if !plan.computes() {
-            for (id, _) in &self.historical.columns {
-                let mut answers = self.answers.iter().map(|(_, answers)| answers);
-                let Some((array, statuses)) = answers.find_map(|a| a.column(*id, start, rows.num_rows())) else {
-                    continue;
-                };
-                add(array, &mut statuses.iter().copied());
-            }
-            return Ok(RecordBatch::try_new(self.historical.schema(rows.schema_ref()), arrays)?);
         }
+        Ok(RecordBatch::try_new(self.historical.schema(rows.schema_ref()), arrays)?)
+    }
+
+    /// The features that are not columns of tables, of which some are expressions.
+    fn computed(&self, start: usize, rows: usize) -> Result<Vec<(FeatureId, Told)>, OfflineError> {
         let fetched = self
             .answers
             .iter()
-            .map(|(entity, answers)| answers.fetched(plan, start, rows.num_rows()).map(|fetched| (*entity, fetched)));
+            .map(|(entity, answers)| answers.fetched(&self.plan, start, rows).map(|fetched| (*entity, fetched)));
         let fetched: Vec<(Entity, Fetched)> = fetched.collect::<Result<_, _>>()?;
         let fetched: Vec<(Entity, &Fetched)> = fetched.iter().map(|(entity, fetched)| (*entity, fetched)).collect();
-        let times = self.times.get(start..start + rows.num_rows()).unwrap_or_default();
-        let columns = plan.assemble_at(times, &Attributes::new(), &fetched)?;
-        for FeatureColumn { id, cells } in &columns {
-            let Some(feature) = plan.set().feature(*id) else { continue };
-            add(feature_column(feature.value_type, cells), &mut cells.iter().map(|cell| cell.status));
-        }
-        Ok(RecordBatch::try_new(self.historical.schema(rows.schema_ref()), arrays)?)
+        let times = self.times.get(start..start + rows).unwrap_or_default();
+        let columns = self.plan.assemble_at(times, &Attributes::new(), &fetched)?;
+        let told = |FeatureColumn { id, cells }: &FeatureColumn| {
+            let feature = self.plan.set().feature(*id)?;
+            let statuses = cells.iter().map(|cell| cell.status).collect();
+            Some((*id, (feature_column(feature.value_type, cells), statuses)))
+        };
+        Ok(columns.iter().filter_map(told).collect())
     }
 }
