@@ -18,7 +18,7 @@ test-sql:
 # Format and lints
 lint:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --features tastemaker-cli/postgres --all-targets -- -D warnings
 
 # All that a change must pass
 ci:

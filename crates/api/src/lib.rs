@@ -26,7 +26,7 @@ pub use features::{
     EntityIds, FeatureInfo, FeatureServiceInfo, FeaturesResponse, OnlineFeature, OnlineFeaturesRequest,
     OnlineFeaturesResponse,
 };
-pub use health::{GenerationHealth, Live, LogHealth, Ready, RefusedGeneration};
+pub use health::{GenerationHealth, Live, LogHealth, OnlineHealth, Ready, RefusedGeneration};
 pub use json::parse;
 pub use models::{GenerationInfo, Model, ModelsResponse, PromoteRequest};
 pub use problem::{FieldError, Problem, ProblemKind};

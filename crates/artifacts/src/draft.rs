@@ -44,10 +44,17 @@ impl Draft {
         for entry in fs::read_dir(drafts).doing("list drafts")? {
             let path = entry.doing("list drafts")?.path();
             if path.extension().is_some_and(|extension| extension == "lock") {
-                let owner = fs::File::open(&path).doing("open a draft's lock")?;
+                let owner = match fs::File::open(&path) {
+                    // It ended by itself since the list was read.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    owner => owner.doing("open a draft's lock")?,
+                };
                 if owner.file().try_lock().is_ok() {
                     remove_folder(&path.with_extension(""))?;
-                    fs::remove_file(&path).doing("remove a leftover draft")?;
+                    match fs::remove_file(&path) {
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                        removed => removed.doing("remove a leftover draft")?,
+                    }
                 }
             } else if !path.with_extension("lock").exists() {
                 remove_folder(&path)?; // a generation whose deletion was cut short

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
-    completions, config, demo, doctor, evaluate, export, features, import, init, keys, models, recommend, serve, sql,
-    train,
+    completions, config, demo, doctor, evaluate, export, features, import, init, keys, models, publish, rebuild,
+    recommend, serve, sql, train,
 };
 
 /// A real-time recommendation engine in one program.
@@ -56,6 +56,8 @@ pub(crate) enum Verb {
     Features(features::Args),
     Serve(serve::Args),
     Models(models::Args),
+    Publish(publish::Args),
+    Rebuild(rebuild::Args),
     Export(export::Args),
     Sql(sql::Args),
     Doctor(doctor::Args),

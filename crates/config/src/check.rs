@@ -80,9 +80,9 @@ impl Checker<'_> {
                 }
                 true
             }
-            (Shape::Named { entry }, Value::Object(table)) => {
+            (Shape::Named { properties, entry }, Value::Object(table)) => {
                 for (key, value) in table.iter_mut() {
-                    self.check(value, entry, &join(path, key));
+                    self.check(value, properties.get(key).unwrap_or(entry), &join(path, key));
                 }
                 true
             }
@@ -180,10 +180,9 @@ fn replacement(schema: &Value) -> Value {
     }
     match shape(schema) {
         Shape::Choice(choices) => choices.first().map_or(Value::Null, |first| Value::String((*first).to_owned())),
-        Shape::Table { properties, .. } => {
+        Shape::Table { properties, .. } | Shape::Named { properties, .. } => {
             Value::Object(properties.iter().map(|(key, property)| (key.clone(), replacement(property))).collect())
         }
-        Shape::Named { .. } => Value::Object(serde_json::Map::new()),
         Shape::List { .. } => Value::Array(Vec::new()),
         Shape::Text => Value::String(String::new()),
         Shape::Bool | Shape::Scalar => Value::Bool(false),

@@ -8,7 +8,7 @@ use tastemaker_types::{AttributeSchema, AttributeType, Event, did_you_mean};
 /// The event type that every project has: an item was shown.
 pub const IMPRESSION: &str = "impression";
 
-/// `[items]` and `[users]`.
+/// `[users]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EntityConfig {
@@ -20,8 +20,13 @@ pub struct EntityConfig {
 impl EntityConfig {
     /// The attributes as a schema that checks values, in declaration order.
     pub fn schema(&self) -> AttributeSchema {
-        AttributeSchema::new(self.attributes.iter().map(|(name, kind)| (name.clone(), *kind)))
+        schema_of(&self.attributes)
     }
+}
+
+/// Declared attributes as a schema.
+pub(crate) fn schema_of(attributes: &IndexMap<String, AttributeType>) -> AttributeSchema {
+    AttributeSchema::new(attributes.iter().map(|(name, kind)| (name.clone(), *kind)))
 }
 
 /// One entry of `[events]`.

@@ -6,6 +6,7 @@ mod error;
 mod events;
 mod features;
 mod import;
+mod items;
 mod load;
 mod recommend;
 mod redis;
@@ -13,10 +14,12 @@ mod schema;
 mod server;
 mod show;
 mod size;
+mod source;
 mod training;
 mod tree;
 mod validate;
 mod validate_features;
+mod validate_items;
 mod validate_redis;
 
 use indexmap::IndexMap;
@@ -28,6 +31,7 @@ pub use error::{ConfigError, Origin, Problem};
 pub use events::{EntityConfig, EventTypeConfig, EventTypes, IMPRESSION, UnknownEventType};
 pub use features::{AggregateKind, DefaultValue, Entity, FeatureConfig, FeatureKind, FeatureViewConfig};
 pub use import::{EntityMapping, EventColumns, EventMapping, FileFormat, FileOptions, ImportConfig, TimestampUnit};
+pub use items::{ItemsConfig, ItemsSourceConfig, NotATable, TableName};
 pub use load::{ENV_PREFIX, FILE_NAME, InvalidOverride, LoadOptions, Loaded};
 pub use recommend::{DiversityConfig, ExcludeSeen, RecommendConfig, SourceConfig, SourcesConfig};
 pub use redis::{
@@ -38,6 +42,7 @@ pub use schema::schema;
 pub use server::{ApiKey, LogFormat, LoggingConfig, ProjectConfig, Scope, ServerConfig, StorageConfig};
 pub use show::Setting;
 pub use size::{ByteSize, NotASize};
+pub use source::{EventSourceConfig, EventsConfig};
 pub use training::{EmbeddingModel, EmbeddingsConfig, TrainingConfig};
 
 /// A whole project: `tastemaker.toml`.
@@ -52,12 +57,12 @@ pub struct Config {
     /// The Redis that `storage.online` names.
     pub redis: RedisConfig,
     /// What is recommended.
-    pub items: EntityConfig,
+    pub items: ItemsConfig,
     /// Who it is recommended to.
     pub users: EntityConfig,
     /// What users do with items: names and what they mean. Left out: `impression`, `click`, `rating` (positive from 4
-    /// on) and `purchase`.
-    pub events: EventTypes,
+    /// on) and `purchase`. The name `source` is no type: `[events.source]` says where events come from.
+    pub events: EventsConfig,
     /// Streaming and derived features.
     pub features: Vec<FeatureConfig>,
     /// Batch features: tables of one's own.
@@ -86,7 +91,7 @@ impl Config {
     /// is measured on. The same settings give the same hash, whatever file they came from.
     pub fn config_hash(&self) -> String {
         let TrainingConfig { holdout, .. } = self.training;
-        let text = to_value(&(&self.events, &self.embeddings, holdout, self.recommend.exclude_seen)).to_string();
+        let text = to_value(&(&self.events.types, &self.embeddings, holdout, self.recommend.exclude_seen)).to_string();
         server::hex(&Sha256::digest(text.as_bytes()))
     }
 }

@@ -77,11 +77,16 @@ pub struct RedisConfig {
     /// Retries in a burst; each ten commands that succeed earn one more. 0: never retry.
     #[schemars(range(min = 0, max = 10000))]
     pub retry_budget: u32,
+    /// Items that a server remembers in the process, the latest asked for; Redis tells it what has changed (client tracking). 0: none.
+    #[schemars(range(min = 0, max = 100_000_000))]
+    pub cached_items: u64,
     /// How many commands a bulk load sends before it reads their answers.
     #[schemars(range(min = 1, max = 100000))]
     pub pipeline: usize,
     /// How long Redis remembers that an item or user was deleted, so that a late write does not bring it back.
     pub tombstone_ttl: Window,
+    /// How long a generation stays in Redis after another took its place: so long, going back is at once.
+    pub retire_after: Window,
     /// When commands are not even tried.
     pub breaker: RedisBreakerConfig,
     /// The vector index.
@@ -106,8 +111,10 @@ impl Default for RedisConfig {
             command_timeout: Window::from_millis(50),
             bulk_timeout: Window::from_millis(10_000),
             retry_budget: 10,
+            cached_items: 100_000,
             pipeline: 512,
             tombstone_ttl: Window::from_days(7),
+            retire_after: Window::from_millis(3_600_000),
             breaker: RedisBreakerConfig::default(),
             index: RedisIndexConfig::default(),
             tls: RedisTlsConfig::default(),

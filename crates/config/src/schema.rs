@@ -41,8 +41,9 @@ pub(crate) enum Shape<'s> {
         properties: &'s Map<String, Value>,
         required: Vec<&'s str>,
     },
-    /// A table with keys of the user's choice.
+    /// A table with keys of the user's choice, beside some that are fixed.
     Named {
+        properties: &'s Map<String, Value>,
         entry: &'s Value,
     },
     List {
@@ -75,17 +76,15 @@ pub(crate) fn shape(schema: &Value) -> Shape<'_> {
         return Shape::Scalar;
     }
     match types(schema).find(|kind| *kind != "null") {
-        Some("object") => match (schema.get("properties").and_then(Value::as_object), entry(schema)) {
-            (None, Some(entry)) => Shape::Named { entry },
-            (properties, _) => {
-                static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
-                let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-                Shape::Table {
-                    properties: properties.unwrap_or(&NONE),
-                    required: required.filter_map(Value::as_str).collect(),
-                }
+        Some("object") => {
+            static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+            let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&NONE);
+            let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+            match entry(schema) {
+                Some(entry) => Shape::Named { properties, entry },
+                None => Shape::Table { properties, required: required.filter_map(Value::as_str).collect() },
             }
-        },
+        }
         Some("array") => Shape::List { item: schema.get("items").unwrap_or(&Value::Null) },
         Some("boolean") => Shape::Bool,
         Some("integer") => Shape::Integer { least, most },
@@ -103,7 +102,7 @@ pub(crate) fn nullable(schema: &Value) -> bool {
 pub(crate) fn child<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     match shape(schema) {
         Shape::Table { properties, .. } => properties.get(key),
-        Shape::Named { entry } => Some(entry),
+        Shape::Named { properties, entry } => Some(properties.get(key).unwrap_or(entry)),
         Shape::List { item } => Some(item),
         _ => None,
     }
@@ -112,7 +111,7 @@ pub(crate) fn child<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
 /// Every key of every fixed table, dotted: `embeddings.rank`.
 pub(crate) fn all_keys() -> Vec<String> {
     fn walk(schema: &Value, prefix: &str, keys: &mut Vec<String>) {
-        if let Shape::Table { properties, .. } = shape(schema) {
+        if let Shape::Table { properties, .. } | Shape::Named { properties, .. } = shape(schema) {
             for (name, property) in properties {
                 let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
                 walk(property, &key, keys);

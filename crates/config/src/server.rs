@@ -30,7 +30,8 @@ impl Default for ProjectConfig {
 pub struct StorageConfig {
     /// The folder of the event log and the models. A relative path starts at the folder of the project file.
     pub data_dir: PathBuf,
-    /// The URL of an online store. Left out: embedded in the process.
+    /// The URL of a Redis with its search module that answers are made from, `redis://host:6379` or `rediss://` with TLS. Left out: embedded in the
+    /// process.
     pub online: Option<String>,
     /// The event log starts a new file at this size.
     pub segment_size: ByteSize,
@@ -62,6 +63,9 @@ pub struct ServerConfig {
     #[schemars(with = "String")]
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
+    /// Whether this server keeps no event log and answers from `storage.online` alone, beside the one server that has the log and takes writes. It
+    /// needs the folder of generations in `storage.data_dir`, which may be a copy or shared.
+    pub stateless: bool,
     /// The largest request body.
     pub body_limit: ByteSize,
     /// The longest time for one request.
@@ -86,6 +90,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
+            stateless: false,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             body_limit: ByteSize::mib(16),
             request_timeout: Window::from_millis(10_000),

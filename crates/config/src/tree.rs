@@ -137,7 +137,13 @@ fn value_from_text(text: &str, schema: &Value) -> Value {
 
 fn overlay(below: &mut Value, above: Value, schema: &Value) {
     match (below, above) {
-        (Value::Object(below), Value::Object(above)) if matches!(shape(schema), Shape::Table { .. }) => {
+        (Value::Object(below), Value::Object(above)) if fixed(schema).is_some() => {
+            // Names of the user's choice replace those of the default; without any, the default stays.
+            if let Shape::Named { properties, .. } = shape(schema)
+                && above.keys().any(|key| !properties.contains_key(key))
+            {
+                below.retain(|key, _| properties.contains_key(key));
+            }
             for (key, value) in above {
                 match (below.get_mut(&key), child(schema, &key)) {
                     (Some(old), Some(schema)) => overlay(old, value, schema),
@@ -148,6 +154,15 @@ fn overlay(below: &mut Value, above: Value, schema: &Value) {
             }
         }
         (below, above) => *below = above,
+    }
+}
+
+/// The keys of a table that has any of its own.
+fn fixed(schema: &Value) -> Option<&Map<String, Value>> {
+    match shape(schema) {
+        Shape::Table { properties, .. } => Some(properties),
+        Shape::Named { properties, .. } => Some(properties).filter(|properties| !properties.is_empty()),
+        _ => None,
     }
 }
 

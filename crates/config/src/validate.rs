@@ -7,7 +7,7 @@ use tastemaker_types::{AttributeType, Window, did_you_mean};
 
 use crate::error::Problem;
 use crate::tree::{Tree, join, join_index, lies_in};
-use crate::{ByteSize, Config, EntityConfig, EntityMapping, FileOptions, IMPRESSION};
+use crate::{ByteSize, Config, EntityMapping, FileOptions, IMPRESSION};
 
 pub(crate) const MAX_NAME_BYTES: usize = 64;
 const MAX_ATTRIBUTES: usize = 256;
@@ -23,9 +23,11 @@ const TEN_YEARS: Window = Window::from_days(3_653);
 pub(crate) fn validate(config: &Config, tree: &Tree, problems: &mut Vec<Problem>) {
     let mut rules = Rules { tree, problems };
     rules.redis(config);
+    rules.event_source(config);
     rules.project(config);
-    rules.attributes("items.attributes", &config.items);
-    rules.attributes("users.attributes", &config.users);
+    rules.attributes("items.attributes", &config.items.attributes);
+    rules.attributes("users.attributes", &config.users.attributes);
+    rules.items_source(config);
     rules.events(config);
     rules.features(config);
     rules.recommend(config);
@@ -53,7 +55,7 @@ impl Rules<'_> {
     }
 
     /// The first of two keys that somebody gave: the one to change.
-    fn given(&self, paths: [&str; 2]) -> String {
+    pub(crate) fn given(&self, paths: [&str; 2]) -> String {
         let given = paths.iter().find(|path| self.tree.origins.contains_key(**path));
         (*given.unwrap_or(&paths[0])).to_owned()
     }
@@ -75,10 +77,10 @@ impl Rules<'_> {
         if config.storage.data_dir.as_os_str().is_empty() {
             self.refuse("storage.data_dir", "storage.data_dir is empty; give a folder, such as \"data\"");
         }
-        if config.storage.online.is_some() {
+        if config.server.stateless && config.storage.online.is_none() {
             self.refuse(
-                "storage.online",
-                "storage.online names a server, but this build keeps online state in the process; leave storage.online out",
+                "server.stateless",
+                "server.stateless needs a Redis to answer from; set storage.online, or leave server.stateless out",
             );
         }
         self.within("storage.segment_size", config.storage.segment_size, ByteSize::mib(1), ByteSize::mib(4_096));
@@ -87,16 +89,16 @@ impl Rules<'_> {
         }
     }
 
-    fn attributes(&mut self, section: &str, entity: &EntityConfig) {
-        if entity.attributes.len() > MAX_ATTRIBUTES {
-            let count = entity.attributes.len();
+    fn attributes(&mut self, section: &str, attributes: &IndexMap<String, AttributeType>) {
+        if attributes.len() > MAX_ATTRIBUTES {
+            let count = attributes.len();
             self.refuse(
                 section,
                 format!("{section} declares {count} attributes; at most {MAX_ATTRIBUTES} are allowed"),
             );
         }
         let mut folded = BTreeMap::new();
-        for name in entity.attributes.keys() {
+        for name in attributes.keys() {
             let path = join(section, name);
             let word = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -214,7 +216,7 @@ impl Rules<'_> {
         }
     }
 
-    fn declared<T>(&mut self, path: &str, name: &str, known: &IndexMap<String, T>) {
+    pub(crate) fn declared<T>(&mut self, path: &str, name: &str, known: &IndexMap<String, T>) {
         if !known.contains_key(name) {
             let hint = did_you_mean(name, known.keys().map(String::as_str));
             self.refuse(path, format!("{path} names no declared attribute: '{name}'{hint}"));
@@ -280,14 +282,14 @@ impl Rules<'_> {
                 );
             }
         }
-        self.mapping("import.items", &import.items, &config.items);
-        self.mapping("import.users", &import.users, &config.users);
+        self.mapping("import.items", &import.items, &config.items.attributes);
+        self.mapping("import.users", &import.users, &config.users.attributes);
     }
 
-    fn mapping(&mut self, section: &str, mapping: &EntityMapping, entity: &EntityConfig) {
+    fn mapping(&mut self, section: &str, mapping: &EntityMapping, attributes: &IndexMap<String, AttributeType>) {
         self.file(&join(section, "file"), &mapping.file);
         for name in mapping.attributes.keys() {
-            self.declared(&format!("{section}.attributes.{name}"), name, &entity.attributes);
+            self.declared(&format!("{section}.attributes.{name}"), name, attributes);
         }
     }
 

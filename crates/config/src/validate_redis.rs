@@ -1,4 +1,4 @@
-//! Rules of `[redis]` and of the URL in `storage.online`.
+//! Rules of `[redis]`, of the URL in `storage.online`, and of `[events.source]`.
 
 use tastemaker_types::Window;
 
@@ -8,6 +8,9 @@ use crate::{Config, RedisTopology};
 
 const MILLISECOND: Window = Window::from_millis(1);
 const MINUTE: Window = Window::from_millis(60_000);
+const SECOND: Window = Window::from_millis(1_000);
+/// With the id of an entry, a stream's key is still an id of an event.
+const MAX_STREAM_BYTES: usize = 256;
 const MAX_PREFIX_BYTES: usize = 64;
 const MAX_NODES: usize = 256;
 
@@ -56,9 +59,11 @@ impl Rules<'_> {
             self.refuse(has, format!("{has} is set without {lacks}; give both or none"));
         }
         if let Some(url) = &config.storage.online {
-            self.online(url);
-            for (section, entity) in [("items.attributes", &config.items), ("users.attributes", &config.users)] {
-                for name in entity.attributes.keys().filter(|name| reserved(name)) {
+            self.redis_url("storage.online", url, "leave it out to keep online state in the process");
+            for (section, attributes) in
+                [("items.attributes", &config.items.attributes), ("users.attributes", &config.users.attributes)]
+            {
+                for name in attributes.keys().filter(|name| reserved(name)) {
                     let message =
                         format!("attribute '{name}' has a name that the vectors in Redis use; choose another");
                     self.refuse(&join(section, name), message);
@@ -67,16 +72,64 @@ impl Rules<'_> {
         }
     }
 
+    pub(crate) fn event_source(&mut self, config: &Config) {
+        let source = &config.events.source;
+        if let Some(url) = &source.url {
+            self.redis_url("events.source.url", url, "leave it out to read the stream at storage.online");
+        }
+        let names = [
+            ("redis_stream", source.redis_stream.as_ref()),
+            ("group", Some(&source.group)),
+            ("consumer", source.consumer.as_ref()),
+            ("dead_letter", source.dead_letter.as_ref()),
+        ];
+        for (key, name) in names {
+            if name.is_some_and(|n| n.is_empty() || n.len() > MAX_STREAM_BYTES || n.chars().any(char::is_control)) {
+                let path = join("events.source", key);
+                let message =
+                    format!("{path} is empty, too long or has control characters; give 1 to {MAX_STREAM_BYTES} bytes");
+                self.refuse(&path, message);
+            }
+        }
+        self.within("events.source.claim_after", source.claim_after, SECOND, Window::from_days(1));
+        let Some(stream) = &source.redis_stream else { return };
+        if source.url.is_none() && config.storage.online.is_none() {
+            let message = format!(
+                "events.source.redis_stream is {stream:?}, but no Redis is named; set events.source.url, such as \"redis://127.0.0.1:6379\", or storage.online"
+            );
+            self.refuse("events.source.redis_stream", message);
+        }
+        if source.dead_letter.as_ref() == Some(stream) {
+            self.refuse(
+                "events.source.dead_letter",
+                "events.source.dead_letter is the stream itself; refused entries need another one",
+            );
+        }
+        let most = config.server.batch_limit;
+        if source.batch > most {
+            let path = self.given(["events.source.batch", "server.batch_limit"]);
+            let batch = source.batch;
+            self.refuse(
+                &path,
+                format!(
+                    "events.source.batch is {batch}, above server.batch_limit, {most}; lower it, or raise the limit"
+                ),
+            );
+        }
+    }
+
     /// The URL is not repeated in what is said of it: it may hold a password.
-    fn online(&mut self, url: &str) {
+    fn redis_url(&mut self, key: &str, url: &str, or: &str) {
         let rest = ["redis://", "rediss://"].iter().find_map(|scheme| url.strip_prefix(scheme));
         match rest {
             None => self.refuse(
-                "storage.online",
-                "storage.online does not begin with redis:// or rediss://; write redis://host:6379, or leave it out to keep online state in the process",
+                key,
+                format!("{key} does not begin with redis:// or rediss://; write redis://host:6379, or {or}"),
             ),
-            Some(rest) if rest.rsplit('@').next().is_none_or(|host| host.is_empty() || host.starts_with(['/', ':'])) => {
-                self.refuse("storage.online", "storage.online names no host; write redis://host:6379");
+            Some(rest)
+                if rest.rsplit('@').next().is_none_or(|host| host.is_empty() || host.starts_with(['/', ':'])) =>
+            {
+                self.refuse(key, format!("{key} names no host; write redis://host:6379"));
             }
             Some(_) => {}
         }

@@ -163,8 +163,8 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         ),
         // Between keys.
         (
-            "[storage]\nonline = \"redis://127.0.0.1:6379\"".into(),
-            "tastemaker.toml:2:1: storage.online names a server, but this build keeps online state in the process; leave storage.online out",
+            "[server]\nstateless = true".into(),
+            "tastemaker.toml:2:1: server.stateless needs a Redis to answer from; set storage.online, or leave server.stateless out",
         ),
         (
             "[storage]\nonline = \"http://:secret@cache\"".into(),
@@ -189,6 +189,34 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
         (
             "[redis.tls]\ncert_file = \"our.pem\"".into(),
             "tastemaker.toml:2:1: redis.tls.cert_file is set without redis.tls.key_file; give both or none",
+        ),
+        (
+            "[items.source]\npostgres = \"mysql://:hunter2@db/shop\"".into(),
+            "tastemaker.toml:2:1: items.source.postgres does not begin with postgres:// or postgresql://; write postgres://user@host/database",
+        ),
+        (
+            "[items.source]\npostgres = \"postgres://db/shop?p%61ssword=hunter2\"".into(),
+            "tastemaker.toml:2:1: items.source.postgres has a password behind its question mark, where it would be shown; set TASTEMAKER_ITEMS__SOURCE__PASSWORD",
+        ),
+        (
+            "[items.source]\ntable = \"a.b.c\"".into(),
+            "tastemaker.toml:2:1: items.source.table: \"a.b.c\" names no table; write \"table\" or \"schema.table\", and a name with a dot or quote in double quotes",
+        ),
+        (
+            "[items.attributes]\nprice = \"number\"\n[items.source]\ncolumns = { prise = \"cost\" }".into(),
+            "tastemaker.toml:4:13: items.source.columns.prise names no declared attribute: 'prise'; did you mean 'price'?",
+        ),
+        (
+            "[items.source]\nid_column = \"\"".into(),
+            "tastemaker.toml:2:1: items.source.id_column is \"\"; give a name of 1 to 63 bytes, as PostgreSQL knows it",
+        ),
+        (
+            "[items.source]\ntimeout = \"5m\"".into(),
+            "tastemaker.toml:2:1: items.source.timeout is 5m; allowed: 10ms to 1m",
+        ),
+        (
+            "[items.source]\ntabel = \"items\"".into(),
+            "tastemaker.toml:2:1: unknown key 'items.source.tabel'; did you mean 'table'?",
         ),
         (
             "[items.attributes]\n\"unit price\" = \"number\"".into(),
@@ -429,6 +457,18 @@ fn show_lists_every_value_with_its_origin_and_no_secret() {
 }
 
 #[test]
+fn no_password_of_the_items_database_is_shown() {
+    let file = "[items.source]\npostgres = \"postgres://me:hunter2@db/shop\"\n";
+    let loaded = load(file, &[("TASTEMAKER_ITEMS__SOURCE__PASSWORD", "hunter2")], &[]).unwrap();
+    assert_eq!(loaded.config.items.source.password.as_deref(), Some("hunter2"));
+    let (shown, json) = (loaded.show(), serde_json::to_string(&loaded.settings()).unwrap());
+    let debug = format!("{:?}", loaded.config);
+    for text in [shown, json, debug] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
 fn the_template_is_the_defaults_with_and_without_its_comments() {
     assert_eq!(Config::parse(TEMPLATE).unwrap(), Config::default());
     fn setting(line: &str) -> Option<&str> {
@@ -507,7 +547,11 @@ fn only_what_training_depends_on_changes_the_hash() {
 fn the_schema_closes_every_table_and_describes_every_key() {
     fn walk(path: &str, node: &serde_json::Value) {
         if let Some(properties) = node.get("properties").and_then(|p| p.as_object()) {
-            assert_eq!(node["additionalProperties"], false, "{path}");
+            // Closed, or, beside its own keys, open to names whose tables are closed.
+            match &node["additionalProperties"] {
+                entry if entry.is_object() => walk(&format!("{path}.NAME"), entry),
+                closed => assert_eq!(*closed, false, "{path}"),
+            }
             for (name, property) in properties {
                 let path = format!("{path}.{name}");
                 assert!(
@@ -520,4 +564,44 @@ fn the_schema_closes_every_table_and_describes_every_key() {
     }
     walk("", schema());
     assert_eq!(schema()["properties"]["embeddings"]["properties"]["rank"]["maximum"], 4096);
+}
+
+#[test]
+fn a_source_of_events_stands_beside_the_types_and_is_none() {
+    let text = "[events.source]\nredis_stream = \"shop:events\"\nurl = \"redis://me:hunter2@a:1\"\n";
+    let loaded = load(text, &[], &["events.source.batch=50"]).unwrap();
+    let events = &loaded.config.events;
+    assert_eq!(events.source.redis_stream.as_deref(), Some("shop:events"));
+    assert_eq!((events.source.batch, events.source.group.as_str()), (50, "tastemaker"));
+    let names = |config: &Config| config.events.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&loaded.config), ["impression", "click", "rating", "purchase"], "the default types stay");
+    let shown = loaded.show();
+    assert!(shown.contains("events.source.redis_stream = \"shop:events\"") && !shown.contains("hunter2"), "{shown}");
+    assert_eq!(loaded.config.config_hash(), Config::default().config_hash(), "no model depends on it");
+
+    let config = Config::parse(&format!("[events]\nlike = {{ positive = true }}\n{text}")).unwrap();
+    assert_eq!((names(&config), config.events.source.batch), (vec!["impression".to_owned(), "like".into()], 1_000));
+}
+
+#[test]
+fn mistakes_in_the_source_of_events_are_told_with_their_place() {
+    let error = |text: &str| Config::parse(text).unwrap_err().to_string();
+    for (text, part) in [
+        (
+            "[events.source]\nredis_strem = \"s\"",
+            "unknown key 'events.source.redis_strem'; did you mean 'redis_stream'?",
+        ),
+        ("[events.sorce]\nredis_stream = \"s\"", "did you mean 'events.source.redis_stream'?"),
+        ("[events]\nsource = { positive = true }", "unknown key 'events.source.positive'"),
+        ("[events.source]\nredis_stream = \"s\"", "set events.source.url"),
+        ("[events.source]\nurl = \"http://a\"", "events.source.url does not begin with redis://"),
+        ("[events.source]\nclaim_after = \"soon\"", "tastemaker.toml:2:1: events.source.claim_after"),
+        ("[events.source]\nclaim_after = \"1ms\"", "allowed: 1s to 1d"),
+        ("[events.source]\nredis_stream = \"s\"\nurl = \"redis://a\"\nbatch = 50000", "above server.batch_limit"),
+        ("[events.source]\ngroup = \"\"", "events.source.group is empty"),
+        ("[events.source]\nredis_stream = \"s\"\nurl = \"redis://a\"\ndead_letter = \"s\"", "need another one"),
+    ] {
+        let error = error(text);
+        assert!(error.contains(part), "{text}: {error}");
+    }
 }

@@ -32,8 +32,8 @@ fn the_reference_lists_every_key_as_the_schema_has_it() {
 fn reference() -> String {
     let mut text = String::new();
     for (name, section) in schema()["properties"].as_object().unwrap() {
-        let title =
-            if section.get("properties").is_some() { format!("[{name}]") } else { format!("[{name}]: any names") };
+        let named = section.get("properties").is_none() || section["additionalProperties"].is_object();
+        let title = if named { format!("[{name}]: any names") } else { format!("[{name}]") };
         writeln!(text, "### `{title}`\n\n{}\n", line(section)).unwrap();
         text.push_str("| key | takes | default | what |\n| --- | --- | --- | --- |\n");
         rows(section, name, &mut text);
@@ -43,20 +43,20 @@ fn reference() -> String {
 }
 
 fn rows(schema: &Value, path: &str, text: &mut String) {
-    let (prefix, properties) = match (schema.get("properties"), schema.get("additionalProperties"), schema.get("items"))
-    {
-        (Some(properties), _, _) => (path.to_owned(), properties),
-        (None, Some(entry), _) if entry.get("properties").is_some() => (format!("{path}.NAME"), &entry["properties"]),
-        (None, _, Some(item)) if item.get("properties").is_some() => (format!("{path}[]"), &item["properties"]),
-        _ => return,
-    };
-    for (name, property) in properties.as_object().unwrap() {
-        let path = format!("{prefix}.{name}");
-        if property.get("properties").is_none() {
-            let (takes, default) = (takes(property), default(property));
-            writeln!(text, "| `{path}` | {takes} | {default} | {} |", line(property)).unwrap();
+    let tables = [
+        (format!("{path}.NAME"), schema.get("additionalProperties")),
+        (format!("{path}[]"), schema.get("items")),
+        (path.to_owned(), Some(schema)),
+    ];
+    for (prefix, table) in tables {
+        for (name, property) in table.and_then(|table| table["properties"].as_object()).into_iter().flatten() {
+            let path = format!("{prefix}.{name}");
+            if property.get("properties").is_none() {
+                let (takes, default) = (takes(property), default(property));
+                writeln!(text, "| `{path}` | {takes} | {default} | {} |", line(property)).unwrap();
+            }
+            rows(property, &path, text);
         }
-        rows(property, &path, text);
     }
 }
 

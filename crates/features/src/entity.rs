@@ -40,6 +40,15 @@ impl EntityFeatures {
         &self.state
     }
 
+    pub(crate) fn rows(&self) -> &[ViewRow] {
+        &self.rows
+    }
+
+    /// As it was remembered elsewhere.
+    pub(crate) fn restored(version: Option<Position>, state: EntityState, rows: Vec<ViewRow>) -> Self {
+        Self { version: version.map_or(0, |position| position.0 + 1), state, rows }
+    }
+
     /// The newest row of a view at `now`; rows of the future wait until their time has come.
     pub(crate) fn row(&self, view: usize, now: Timestamp) -> Option<&ViewRow> {
         self.rows.iter().rev().find(|row| usize::from(row.view) == view && row.event_time <= now)

@@ -236,12 +236,31 @@ impl OnlineState {
         self.newest_rows.get(view)?.at(now)
     }
 
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     pub(crate) fn users(&self) -> &UserTable {
         &self.users
     }
 
     pub(crate) fn items(&self) -> &ItemTable {
         &self.items
+    }
+
+    /// The items, and the last change of any item that is in them; none where no features are declared, since nothing goes by it then.
+    pub fn items_through(&self) -> (Arc<tastemaker_store::CatalogSnapshot>, Option<Position>) {
+        if self.features.is_empty() {
+            return (self.catalog.snapshot(), None);
+        }
+        let at = self.catalog_at.load();
+        (Arc::clone(&at.snapshot), at.position())
+    }
+
+    /// Says of the items of this state's catalog, which were put there as another had them, which change of an item they include last.
+    pub fn import_items_through(&self, position: Option<Position>) {
+        let through = position.map_or(0, |position| position.0 + 1);
+        self.catalog_at.store(Arc::new(CatalogAt { snapshot: self.catalog.snapshot(), through }));
     }
 
     pub(crate) fn catalog_at(&self) -> Arc<CatalogAt> {
@@ -308,6 +327,13 @@ impl OnlineState {
         if ranked.applied != Some(self.applied.load(Ordering::Acquire)) || self.moved(&ranked, now) != 0 {
             self.rank(now);
         }
+    }
+
+    /// Makes these the rankings until records are applied or their window moves.
+    pub(crate) fn put_rankings(&self, rankings: Rankings) {
+        let applied = Some(self.applied.load(Ordering::Acquire));
+        let (made, took) = (Instant::now(), Duration::ZERO);
+        self.rankings.store(Arc::new(Ranked { rankings: Arc::new(rankings), applied, made, took }));
     }
 
     fn rank(&self, now: Timestamp) -> Arc<Rankings> {

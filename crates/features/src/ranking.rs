@@ -50,6 +50,21 @@ impl Rankings {
         rankings
     }
 
+    /// Rankings of rows whose weights are known, on the scale of rankings made elsewhere; rows past the end of `weights` have none.
+    pub(crate) fn restored(
+        at: Timestamp,
+        weights: Vec<f32>,
+        scale: f32,
+        popular: Vec<u32>,
+        newest: Vec<(u32, Timestamp)>,
+    ) -> Self {
+        Self { at, rows: weights.len() as u32, weights, scale, popular, newest }
+    }
+
+    pub(crate) fn scale(&self) -> f32 {
+        self.scale
+    }
+
     /// The moment they were computed for.
     pub fn at(&self) -> Timestamp {
         self.at
@@ -85,7 +100,7 @@ impl Rankings {
         self.weight(b).total_cmp(&self.weight(a)).then(a.cmp(&b))
     }
 
-    fn weight(&self, row: u32) -> f32 {
+    pub(crate) fn weight(&self, row: u32) -> f32 {
         self.weights.get(row as usize).copied().unwrap_or(0.0)
     }
 }

@@ -130,6 +130,30 @@ impl UserTable {
         });
     }
 
+    /// What `make` makes of a user's history, items met and features, if there is such a user.
+    pub(crate) fn portable<T>(
+        &self,
+        id: &str,
+        make: impl FnOnce(&[Liked], &[Seen], Option<&UserState>) -> T,
+    ) -> Option<T> {
+        let shard = self.shard(id)?.read();
+        let state = shard.get(id)?;
+        Some(make(&state.history, &state.seen, state.features.as_deref()))
+    }
+
+    /// Makes a user be just this.
+    pub(crate) fn put(
+        &self,
+        id: &str,
+        history: Vec<Liked>,
+        seen: Vec<Seen>,
+        attributes: Attributes,
+        features: UserState,
+    ) {
+        let attributes = (!attributes.is_empty()).then(|| Box::new(attributes));
+        self.change(id, |state| *state = State { history, seen, attributes, features: Some(Box::new(features)) });
+    }
+
     pub(crate) fn forget(&self, id: &str) {
         if let Some(shard) = self.shard(id) {
             shard.write().remove(id);

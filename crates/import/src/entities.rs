@@ -19,11 +19,10 @@ pub(crate) struct EntityMaker {
 
 impl EntityMaker {
     pub(crate) fn new(kind: Kind, config: &Config, now: Timestamp) -> (Self, Columns) {
-        let (entity, mapping) = match kind {
-            Kind::Users => (&config.users, &config.import.users),
-            _ => (&config.items, &config.import.items),
+        let (schema, mapping) = match kind {
+            Kind::Users => (config.users.schema(), &config.import.users),
+            _ => (config.items.schema(), &config.import.items),
         };
-        let schema = entity.schema();
         let columns = Columns::new(entity_slots(kind, mapping, &schema));
         (Self { kind, schema, unit: mapping.file.timestamp_unit, now }, columns)
     }

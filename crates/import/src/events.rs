@@ -27,7 +27,7 @@ impl EventMaker {
     pub(crate) fn new(config: &Config) -> (Self, Columns) {
         let mapping = &config.import.events;
         let maker = Self {
-            types: config.events.clone(),
+            types: config.events.types.clone(),
             constant: mapping.event_type.clone(),
             unit: mapping.file.timestamp_unit,
             ids: IdMaker::default(),

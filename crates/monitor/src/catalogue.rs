@@ -34,7 +34,7 @@ metrics! {
     histogram STAGE_SECONDS_SPENT = "tastemaker_stage_duration_seconds" ["stage"], STAGE_SECONDS;
     /// Stages that failed or ran out of time.
     counter STAGE_FAILURES = "tastemaker_stage_failures_total" ["stage"];
-    /// Lookups in a cache, by cache and result: hit, miss.
+    /// Lookups in a cache, by cache (expressions; items in the process, then redis_items; catalog and item_source before the items' database) and result: hit, negative_hit, miss.
     counter CACHE_LOOKUPS = "tastemaker_cache_lookups_total" ["cache", "result"];
     /// Records that clients sent, by record (event, item, user, feature_row) and result: accepted, duplicate, refused.
     counter INGESTED = "tastemaker_ingested_records_total" ["record", "result"];
@@ -70,10 +70,60 @@ metrics! {
     gauge GENERATION_AGE_SECONDS = "tastemaker_generation_age_seconds" [];
     /// Generations that a running server took or refused, by result: installed, refused.
     counter GENERATION_LOADS = "tastemaker_generation_loads_total" ["result"];
+    /// Time of a command or pipeline to Redis, retries included, by operation.
+    histogram REDIS_SECONDS = "tastemaker_redis_command_duration_seconds" ["operation"], STAGE_SECONDS;
+    /// Commands to Redis that failed, by operation and kind of failure.
+    counter REDIS_ERRORS = "tastemaker_redis_errors_total" ["operation", "kind"];
+    /// Commands to Redis that were sent again.
+    counter REDIS_RETRIES = "tastemaker_redis_retries_total" ["operation"];
+    /// Whether commands to Redis are sent: 0 they are, 1 they are not since it does not answer, 0.5 a ping is under way.
+    gauge REDIS_BREAKER = "tastemaker_redis_breaker_open" [];
+    /// Connections to Redis that were made, by result: made, failed.
+    counter REDIS_CONNECTIONS = "tastemaker_redis_connections_total" ["result"];
+    /// Whether Redis has everything of the project.
+    gauge REDIS_WHOLE = "tastemaker_redis_whole" [];
+    /// Users and items that wait to be written to Redis.
+    gauge REDIS_PENDING = "tastemaker_redis_pending_writes" [];
+    /// Records of the event log that Redis does not have yet.
+    gauge REDIS_LAG = "tastemaker_redis_lag_records" [];
+    /// The generation that Redis serves; 0 when there is none.
+    gauge REDIS_GENERATION = "tastemaker_redis_generation_version" [];
+    /// Reads of keys that Redis has seen, by everybody, by result: hit, miss.
+    counter REDIS_KEYSPACE = "tastemaker_redis_keyspace_lookups_total" ["result"];
+    /// Keys that Redis threw out for want of memory. Users and items are state and not cache: any increase is an alert.
+    counter REDIS_EVICTED = "tastemaker_redis_evicted_keys_total" [];
+    /// Keys whose time in Redis was over.
+    counter REDIS_EXPIRED = "tastemaker_redis_expired_keys_total" [];
+    /// Memory that Redis uses.
+    gauge REDIS_MEMORY_BYTES = "tastemaker_redis_memory_bytes" [];
+    /// The most memory that Redis may use; 0 if there is no limit.
+    gauge REDIS_MAXMEMORY_BYTES = "tastemaker_redis_maxmemory_bytes" [];
+    /// Memory that the system gave Redis by memory that it uses.
+    gauge REDIS_FRAGMENTATION = "tastemaker_redis_memory_fragmentation_ratio" [];
+    /// Items in the index that serves.
+    gauge REDIS_INDEX_DOCUMENTS = "tastemaker_redis_index_documents" [];
+    /// Items that could not be indexed.
+    gauge REDIS_INDEX_FAILURES = "tastemaker_redis_index_failures" [];
+    /// Entries of the stream of events, by result: accepted, duplicate, refused, lost (deleted or trimmed away unread: any increase is an alert).
+    counter STREAM_ENTRIES = "tastemaker_stream_entries_total" ["result"];
+    /// Entries of the stream that the group was not given yet; NaN where Redis cannot tell.
+    gauge STREAM_LAG = "tastemaker_stream_lag_entries" [];
+    /// Entries of the stream that were given to a consumer of the group and not acknowledged.
+    gauge STREAM_PENDING = "tastemaker_stream_pending_entries" [];
+    /// Whether events come from the stream: 1 they do, or would, 0 they cannot.
+    gauge STREAM_UP = "tastemaker_stream_up" [];
     /// Items in the catalog.
     gauge ITEMS = "tastemaker_items" [];
     /// Users with state.
     gauge USERS = "tastemaker_users" [];
+    /// Time of a query of the items' database, by query: fetch (by ids), changes.
+    histogram ITEMS_SOURCE_SECONDS = "tastemaker_items_source_query_duration_seconds" ["query"], REQUEST_SECONDS;
+    /// Queries of the items' database that failed, by query: fetch, changes, listen.
+    counter ITEMS_SOURCE_ERRORS = "tastemaker_items_source_errors_total" ["query"];
+    /// Rows of the items' database that changed the catalog or could not, by result: upserted, deleted, refused.
+    counter ITEMS_SOURCE_ROWS = "tastemaker_items_source_rows_total" ["result"];
+    /// Age of what is known of the items' database: the time since the last whole look at its changes began.
+    gauge ITEMS_SOURCE_LAG_SECONDS = "tastemaker_items_source_lag_seconds" [];
     /// Resident memory of the process.
     gauge MEMORY_BYTES = "process_resident_memory_bytes" [];
     /// Open file descriptors of the process.

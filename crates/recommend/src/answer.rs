@@ -13,10 +13,11 @@ use tastemaker_types::{Attributes, Timestamp};
 use crate::candidates::Candidates;
 use crate::explain::explain;
 use crate::expressions::Condition;
-use crate::generation::{Pinned, ServingGeneration};
+use crate::generation::ServingGeneration;
 use crate::names::Compiled;
 use crate::query::{Admission, Admitting, Once, Query, Weights};
 use crate::recommender::not_too_many;
+use crate::world::World;
 use crate::{MAX_CANDIDATES, RecommendError, Recommendation, RecommendedItem, Recommender, sources};
 
 /// How many times the candidates are considered where features will drop some. If that is not enough, [`MAX_CANDIDATES`] are.
@@ -42,7 +43,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) seen: Vec<u32>,
     pub(crate) given: &'a [String],
     pub(crate) weights: Weights,
-    pub(crate) generation: Pinned,
+    /// What it is answered from.
+    pub(crate) world: &'a World,
     /// What the answer lacks from the start.
     pub(crate) degraded: Vec<String>,
     /// Whether it goes to the log, so that a share of the answers needs the values of features.
@@ -86,7 +88,7 @@ impl Recommender {
         let began = Instant::now();
         let query = self.query(ask, Breadth::Usual)?;
         let Answered { answer, more } = self.run(pipeline, &query, ask, self.budget);
-        let changed = || self.catalog.snapshot().version() != query.catalog.version();
+        let changed = || ask.world.catalog.snapshot().version() != query.catalog.version();
         if answer.items.len() >= ask.limit || !(more || changed()) {
             return Ok(answer);
         }
@@ -96,13 +98,24 @@ impl Recommender {
         Ok(if second.items.len() < answer.items.len() { answer } else { second })
     }
 
+    /// What the sources that know no user find.
+    pub(crate) fn unpersonal(&self, ask: &Ask<'_>) -> Result<Vec<String>, RecommendError> {
+        let query = self.query(ask, Breadth::Usual)?;
+        let (popular, fresh) = (&self.config.sources.popular, &self.config.sources.fresh);
+        let quota = |quota: Option<usize>| quota.unwrap_or(query.candidates).max(query.wanted());
+        let mut rows = sources::popular(&query, quota(popular.quota), |_| true);
+        let known: HashSet<u32> = rows.iter().copied().collect();
+        rows.extend(sources::newest(&query, None, |row| !known.contains(&row)).take(quota(fresh.quota)));
+        Ok(rows.into_iter().filter_map(|row| query.catalog.id(row).map(|id| id.to_string())).collect())
+    }
+
     /// Pins what the request needs.
     fn query(&self, ask: &Ask<'_>, breadth: Breadth) -> Result<Query, RecommendError> {
         not_too_many("exclude", ask.exclude.len())?;
-        let catalog = self.catalog.snapshot();
-        let rankings = self.state.rankings(ask.now);
+        let catalog = ask.world.catalog.snapshot();
+        let rankings = ask.world.state.rankings(ask.now);
         let mut excluded: HashSet<u32> = ask.exclude.iter().filter_map(|id| catalog.row(id)).collect();
-        excluded.extend(&ask.excluded);
+        excluded.extend(ask.excluded.iter().chain(&ask.world.hidden));
         let admission = self.admission(ask, &catalog, excluded)?;
         let boost = match &self.config.boost {
             // It compiled at start; should it not do so now, the answer goes without it.
@@ -130,8 +143,8 @@ impl Recommender {
             candidates,
             weights: ask.weights,
             fresh_window: self.config.fresh_window,
-            live: Arc::clone(&self.catalog),
-            generation: ask.generation.clone(),
+            live: Arc::clone(&ask.world.catalog),
+            generation: ask.world.generation.clone(),
             rankings,
             history: ask.history.iter().filter(|liked| catalog.alive(liked.row)).copied().collect(),
             boost,
@@ -142,7 +155,7 @@ impl Recommender {
             user_attributes: ask.attributes.filter(|_| of_user).cloned().unwrap_or_default(),
             context: ask.context.clone(),
             reading: self.features.reading(&asked, told),
-            state: Arc::clone(&self.state),
+            state: Arc::clone(&ask.world.state),
             admission,
             catalog,
         })
@@ -297,6 +310,7 @@ mod tests {
             .scorer(Relevance)
             .scorer(Boost)
             .selector(Best);
+        let world = recommender.world();
         let ask = Ask {
             now: Timestamp::EPOCH,
             user_id: Some("ann"),
@@ -312,7 +326,7 @@ mod tests {
             seen: Vec::new(),
             given: &["a".to_owned(), "b".to_owned()],
             weights: Weights { relevance: 0.0, similarity: 0.0, popularity: 0.0, freshness: 0.0 },
-            generation: None,
+            world: &world,
             degraded: Vec::new(),
             logged: true,
             request_id: "r".to_owned(),

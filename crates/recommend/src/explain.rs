@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value as Json;
 use tastemaker_pipeline::Trace;
-use tastemaker_store::index::{SearchParams, VectorIndex};
+use tastemaker_store::index::SearchParams;
 use tastemaker_types::{Attributes, FeatureValue, Timestamp};
 
 use crate::candidates::Candidates;

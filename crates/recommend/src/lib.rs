@@ -21,13 +21,15 @@ mod request;
 mod scorers;
 mod selectors;
 mod sources;
+mod world;
 
 pub use assembly::state_options;
 pub use check::check_generation;
 pub use error::{GenerationError, RecommendError, SetupError};
 pub use explain::{Dropped, Explanation, ItemExplanation, Retrieval, UserExplanation};
-pub use generation::ServingGeneration;
+pub use generation::{Model, ServingGeneration};
 pub use recommender::Recommender;
 pub use request::{
     MAX_CANDIDATES, MAX_IDS, RankRequest, RecommendRequest, Recommendation, RecommendedItem, SimilarRequest,
 };
+pub use world::World;

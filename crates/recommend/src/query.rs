@@ -15,11 +15,6 @@ use crate::features::Reading;
 use crate::generation::{Pinned, ServingGeneration};
 use crate::names::Compiled;
 
-/// The latest liked items that tell what the user likes now.
-const TASTE_ITEMS: usize = 5;
-/// What each earlier one of them counts relative to the one after it.
-const TASTE_DECAY: f32 = 0.7;
-
 /// What each signal counts in the score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Weights {
@@ -111,21 +106,10 @@ impl Query {
         }
     }
 
-    /// The direction of what the user liked last: the unit vectors of the last liked items that have one, each earlier one counting less, summed and made
-    /// a unit vector again. The inner product with an item's unit vector is a cosine.
+    /// The direction of what the user liked last. The inner product with an item's unit vector is a cosine.
     pub(crate) fn taste(&self) -> Option<(&ServingGeneration, &[f32])> {
         let generation = self.generation.as_deref()?;
-        let taste = self.taste.get_or_init(|| {
-            let mut sum = vec![0f32; generation.manifest().model.rank];
-            let mut weight = 1f32;
-            let vectors = self.history.iter().filter_map(|liked| generation.vector(liked.row));
-            for (vector, norm) in vectors.filter(|(_, norm)| *norm > 0.0).take(TASTE_ITEMS) {
-                sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += weight * value / norm);
-                weight *= TASTE_DECAY;
-            }
-            let length = crate::numeric::norm(&sum);
-            (length > 0.0 && length.is_finite()).then(|| sum.into_iter().map(|value| value / length).collect())
-        });
+        let taste = self.taste.get_or_init(|| generation.taste(&self.history));
         taste.as_deref().map(|taste| (generation, taste))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tastemaker_config::{Config, RecommendConfig};
-use tastemaker_expr::Kind;
+use tastemaker_expr::{Bind, Expr, Kind};
 use tastemaker_features::set::FeatureId;
 use tastemaker_features::{Liked, OnlineState, User};
 use tastemaker_store::Catalog;
@@ -16,9 +16,10 @@ use crate::answer::Ask;
 use crate::assembly::{Pipelines, place, weights};
 use crate::expressions::Expressions;
 use crate::features::FeaturePlans;
-use crate::generation::{Installed, Pinned, ServingGeneration};
+use crate::generation::{Installed, ServingGeneration};
 use crate::names::{Compiled, Names};
 use crate::query::Weights;
+use crate::world::World;
 use crate::{
     MAX_CANDIDATES, MAX_IDS, RankRequest, RecommendError, RecommendRequest, Recommendation, SetupError, SimilarRequest,
 };
@@ -28,8 +29,8 @@ pub struct Recommender {
     pub(crate) config: RecommendConfig,
     weights: Weights,
     pub(crate) budget: Duration,
-    pub(crate) catalog: Arc<Catalog>,
-    pub(crate) state: Arc<OnlineState>,
+    catalog: Arc<Catalog>,
+    state: Arc<OnlineState>,
     generation: Installed,
     pub(crate) expressions: Expressions,
     pub(crate) features: FeaturePlans,
@@ -97,22 +98,87 @@ impl Recommender {
         self.generation.load_full()
     }
 
+    /// What answers are made from now, the installed generation included.
+    pub fn world(&self) -> World {
+        let generation = self.generation.load_full();
+        World { catalog: Arc::clone(&self.catalog), state: Arc::clone(&self.state), generation, hidden: Vec::new() }
+    }
+
     /// The best items for a user.
     ///
     /// # Errors
     /// [`RecommendError`] if the request cannot be answered as it is. What goes wrong on our side degrades the answer instead.
     pub fn recommend(&self, request: &RecommendRequest) -> Result<Recommendation, RecommendError> {
+        self.recommend_in(&self.world(), request)
+    }
+
+    /// As [`recommend`](Self::recommend), from another world than this recommender's own. Its items have the same attributes declared, its state
+    /// the same features.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recommend_in(&self, world: &World, request: &RecommendRequest) -> Result<Recommendation, RecommendError> {
         validate_id("user_id", &request.user_id)?;
-        let (user, now) = self.user(&request.user_id, request.now);
+        let (user, now) = user(world, &request.user_id, request.now);
+        self.full_answer(&self.pipelines.for_user, &self.ask(world, request, user.as_ref(), now)?)
+    }
+
+    /// What must hold of the attributes of an item for it to be in the answer to a request: what retrieval elsewhere may filter by.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend).
+    pub fn conditions_on_items(
+        &self,
+        filter: Option<&str>,
+        params: &BTreeMap<String, Bind>,
+        now: Timestamp,
+    ) -> Result<Option<Expr>, RecommendError> {
+        let mut parts = Vec::new();
+        if let Some(text) = &self.config.eligibility {
+            let compiled = self.expressions.condition(text, &BTreeMap::new(), now);
+            let evaluation = |error| RecommendError::Evaluation { what: "eligibility", source: Box::new(error) };
+            parts.extend(compiled.map_err(evaluation)?.attributes.as_ref().map(|part| part.expr().clone()));
+        }
+        if let Some(text) = filter {
+            let compiled = self.expressions.condition(text, params, now).map_err(RecommendError::Filter)?;
+            parts.extend(compiled.attributes.as_ref().map(|part| part.expr().clone()));
+        }
+        Ok(Expr::all(parts.iter().flat_map(Expr::conjuncts).collect()))
+    }
+
+    /// The items that an answer to a request has, and the candidates that are considered for it.
+    ///
+    /// # Errors
+    /// A number that is out of its range.
+    pub fn extent(&self, request: &RecommendRequest) -> Result<(usize, usize), RecommendError> {
+        let candidates = in_range("candidates", request.candidates, self.config.candidates, MAX_CANDIDATES)?;
+        Ok((self.limit(request.limit)?, candidates))
+    }
+
+    /// The popular and the new items that an answer to a request may take, the user aside: admitted, as many as the settings of their sources say or
+    /// as a full answer takes.
+    ///
+    /// # Errors
+    /// As [`recommend`](Self::recommend).
+    pub fn unpersonal_in(&self, world: &World, request: &RecommendRequest) -> Result<Vec<String>, RecommendError> {
+        let now = request.now.unwrap_or_else(Timestamp::now);
+        self.unpersonal(&self.ask(world, request, None, now)?)
+    }
+
+    fn ask<'a>(
+        &self,
+        world: &'a World,
+        request: &'a RecommendRequest,
+        user: Option<&'a User>,
+        now: Timestamp,
+    ) -> Result<Ask<'a>, RecommendError> {
         let include_seen = request.include_seen.unwrap_or(false);
-        let (generation, degraded) = self.pin();
-        let user = user.as_ref();
         let seen = user.filter(|_| !include_seen).map(|user| {
             // A policy that remembers nothing is overruled by a request that asks for exclusion.
             let liked = user.history.iter().map(|liked| liked.row).filter(|_| request.include_seen == Some(false));
             user.seen.iter().copied().chain(liked).collect()
         });
-        let ask = Ask {
+        Ok(Ask {
             now,
             user_id: Some(&request.user_id),
             attributes: user.map(|user| &user.attributes),
@@ -127,13 +193,12 @@ impl Recommender {
             seen: seen.unwrap_or_default(),
             given: &[],
             weights: self.weights,
-            generation,
-            degraded,
+            world,
+            degraded: world.lacks(),
             logged: true,
             request_id: request_id(request.request_id.as_deref()),
             explain: request.explain,
-        };
-        self.full_answer(&self.pipelines.for_user, &ask)
+        })
     }
 
     /// The items nearest to one item by the cosine of their vectors; the most popular ones if it has no vector.
@@ -141,13 +206,22 @@ impl Recommender {
     /// # Errors
     /// As [`recommend`](Self::recommend), and if there is no such item.
     pub fn similar(&self, request: &SimilarRequest) -> Result<Recommendation, RecommendError> {
+        self.similar_in(&self.world(), request)
+    }
+
+    /// As [`similar`](Self::similar), from another world; see [`recommend_in`](Self::recommend_in).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn similar_in(&self, world: &World, request: &SimilarRequest) -> Result<Recommendation, RecommendError> {
         validate_id("item_id", &request.item_id)?;
-        let catalog = self.catalog.snapshot();
+        let catalog = world.catalog.snapshot();
         let row = catalog.row(&request.item_id).filter(|row| catalog.alive(*row));
         let row = row.ok_or_else(|| RecommendError::UnknownItem { id: request.item_id.clone() })?;
         let now = request.now.unwrap_or_else(Timestamp::now);
-        let (generation, mut degraded) = self.pin();
-        let has_vector = generation.as_deref().is_some_and(|generation| generation.vector(row).is_some());
+        let mut degraded = world.lacks();
+        let generation = world.generation.as_deref();
+        let has_vector = generation.is_some_and(|generation| generation.vector(row).is_some());
         if generation.is_some() && !has_vector {
             degraded.push("no_vector".to_owned());
         }
@@ -169,7 +243,7 @@ impl Recommender {
             seen: Vec::new(),
             given: &[],
             weights,
-            generation,
+            world,
             degraded,
             logged: false,
             request_id: request_id(request.request_id.as_deref()),
@@ -183,10 +257,17 @@ impl Recommender {
     /// # Errors
     /// As [`recommend`](Self::recommend).
     pub fn rank(&self, request: &RankRequest) -> Result<Recommendation, RecommendError> {
+        self.rank_in(&self.world(), request)
+    }
+
+    /// As [`rank`](Self::rank), from another world; see [`recommend_in`](Self::recommend_in).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rank_in(&self, world: &World, request: &RankRequest) -> Result<Recommendation, RecommendError> {
         validate_id("user_id", &request.user_id)?;
         not_too_many("items", request.items.len())?;
-        let (user, now) = self.user(&request.user_id, request.now);
-        let (generation, degraded) = self.pin();
+        let (user, now) = user(world, &request.user_id, request.now);
         let user = user.as_ref();
         let ask = Ask {
             now,
@@ -203,8 +284,8 @@ impl Recommender {
             seen: Vec::new(),
             given: &request.items,
             weights: self.weights,
-            generation,
-            degraded,
+            world,
+            degraded: world.lacks(),
             logged: false,
             request_id: request_id(request.request_id.as_deref()),
             explain: request.explain,
@@ -212,25 +293,19 @@ impl Recommender {
         self.answer_once(&self.pipelines.given, &ask)
     }
 
-    fn user(&self, id: &str, now: Option<Timestamp>) -> (Option<User>, Timestamp) {
-        let now = now.unwrap_or_else(Timestamp::now);
-        (self.state.user(id, now), now)
-    }
-
     /// The request's parameters, of their declared types.
     fn context(&self, given: &Attributes) -> Result<Attributes, RecommendError> {
         Ok(self.state.features().context().coerce_all(given.clone())?)
     }
 
-    fn pin(&self) -> (Pinned, Vec<String>) {
-        let generation = self.generation.load_full();
-        let degraded = if generation.is_some() { Vec::new() } else { vec!["no_generation".to_owned()] };
-        (generation, degraded)
-    }
-
     fn limit(&self, asked: Option<usize>) -> Result<usize, RecommendError> {
         in_range("limit", asked, self.config.limit, self.config.max_limit)
     }
+}
+
+fn user(world: &World, id: &str, now: Option<Timestamp>) -> (Option<User>, Timestamp) {
+    let now = now.unwrap_or_else(Timestamp::now);
+    (world.state.user(id, now), now)
 }
 
 fn in_range(what: &'static str, asked: Option<usize>, default: usize, max: usize) -> Result<usize, RecommendError> {

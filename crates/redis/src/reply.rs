@@ -60,8 +60,8 @@ pub(crate) fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
     }
 }
 
-/// Pairs whose keys and values are texts, as the fields of a hash are.
-pub(crate) fn fields(value: Value) -> Option<Vec<(String, Vec<u8>)>> {
+/// The fields of a hash, as `HGETALL` answers them.
+pub fn fields(value: Value) -> Option<Vec<(String, Vec<u8>)>> {
     if matches!(value, Value::Nil) {
         return Some(Vec::new());
     }

@@ -1,5 +1,5 @@
 //! Writes of hashes that keep the order of the log, whoever sends them and however often: a hash takes a write only if the log position of its
-//! last change is lower. One script does it, in one step on the server.
+//! last change is not higher. One script does it, in one step on the server.
 //!
 //! A deleted hash stays for `redis.tombstone_ttl` as a marker, `:version` and `:deleted` alone, so that an older write that comes late does
 //! not bring it back. The marker is the hash itself and no key beside it: one key is one slot of a cluster, whatever the id looks
@@ -14,7 +14,8 @@ use crate::RedisError;
 use crate::client::{Client, Operation, Script};
 
 /// ARGV: position, the marker's ttl in ms (or 0 for a write that is no deletion), the number n of fields to set, n names and values, names
-/// to remove. Answers 1: written, 2: this very position had been written, 0: a later one had.
+/// to remove. Answers 1: written, 2: written over what had this very position, 0: a later
+/// one had been.
 static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -22,12 +23,12 @@ local key = KEYS[1]
 local position = tonumber(ARGV[1])
 local stored = tonumber(redis.call('HGET', key, ':version') or '-1')
 if stored > position then return 0 end
-if stored == position then return 2 end
+local written = stored == position and 2 or 1
 if ARGV[2] ~= '0' then
   redis.call('DEL', key)
   redis.call('HSET', key, ':version', ARGV[1], ':deleted', '1')
   redis.call('PEXPIRE', key, ARGV[2])
-  return 1
+  return written
 end
 local last = 3 + 2 * tonumber(ARGV[3])
 local removed = {':deleted'}
@@ -37,7 +38,7 @@ local set = {':version', ARGV[1]}
 for i = 4, last do set[#set + 1] = ARGV[i] end
 for i = 1, #set, 1000 do redis.call('HSET', key, unpack(set, i, math.min(i + 999, #set))) end
 redis.call('PERSIST', key)
-return 1
+return written
 ",
     )
 });
@@ -47,8 +48,8 @@ return 1
 pub enum Written {
     /// It is done.
     Now,
-    /// A write of the same position had been done, most likely this one.
-    Before,
+    /// It is done, over one of the same position: most likely this one, or one that was made of the same with another model.
+    Again,
     /// A later one had been done; this one changed nothing.
     Stale,
 }
@@ -109,7 +110,7 @@ impl Client {
                 written.push(match answer? {
                     Value::Int(0) => Written::Stale,
                     Value::Int(1) => Written::Now,
-                    Value::Int(2) => Written::Before,
+                    Value::Int(2) => Written::Again,
                     other => return Err(RedisError::answer(operation.name(), "0, 1 or 2", &other)),
                 });
             }

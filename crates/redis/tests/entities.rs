@@ -50,7 +50,7 @@ async fn a_write_is_taken_only_by_what_is_older() {
     let price = |price: f64| [("price", Value::Number(price))];
     let written = |write: ItemWrite| async { items.write(WRITE, &[write]).await.unwrap()[0] };
     assert_eq!(written(upsert("a", 5, true, &price(5.0))).await, Written::Now);
-    assert_eq!(written(upsert("a", 5, true, &price(5.0))).await, Written::Before);
+    assert_eq!(written(upsert("a", 5, true, &price(5.0))).await, Written::Again);
     assert_eq!(written(upsert("a", 4, true, &price(4.0))).await, Written::Stale);
     assert_eq!(attributes(&items, "a").await.unwrap()["price"], Value::Number(5.0));
     assert_eq!(written(upsert("a", 6, false, &[("category", Value::Text("x".into()))])).await, Written::Now);

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{client_of, patient};
-use tastemaker_config::{RedisConfig, RedisSentinelConfig, RedisTopology};
+use tastemaker_config::{RedisConfig, RedisProtocol, RedisSentinelConfig, RedisTopology};
 use tastemaker_redis::publish::{Exact, Publication, Publisher};
 use tastemaker_redis::search::{Filter, Query, Returned};
 use tastemaker_redis::{
-    Client, ItemWrite, Items, KnnSearch, Nearest, Operation, RedisError, UserUpdate, UserWrite, Users, Written, cmd,
+    Client, ItemWrite, Items, KnnSearch, Nearest, Operation, RedisError, Told, Tracker, UserUpdate, UserWrite, Users,
+    Written, cmd,
 };
 use tastemaker_testkit::{RedisCluster, RedisServer};
 use tastemaker_types::{AttributeSchema, AttributeType, Attributes, Position, Value, Window};
@@ -39,7 +40,7 @@ async fn everything_works(client: &Client) {
     };
     let writes: Vec<ItemWrite> = (0..ITEMS).map(|number| upsert(number, 5)).collect();
     assert_eq!(items.write(WRITE, &writes).await.unwrap(), vec![Written::Now; ITEMS]);
-    assert_eq!(items.write(WRITE, &[upsert(0, 4), upsert(1, 5)]).await.unwrap(), [Written::Stale, Written::Before]);
+    assert_eq!(items.write(WRITE, &[upsert(0, 4), upsert(1, 5)]).await.unwrap(), [Written::Stale, Written::Again]);
     let users = Users::new(client.clone(), AttributeSchema::default());
     let update = UserUpdate { state: Some(b"state".to_vec()), ..UserUpdate::default() };
     users.write(WRITE, &[UserWrite::Update { id: "u".to_owned(), position: Position(1), update }]).await.unwrap();
@@ -84,10 +85,73 @@ async fn everything_works(client: &Client) {
     assert_eq!(items.read(&[&ids[0]]).await.unwrap(), [None]);
 }
 
+/// Every key with the prefix that is written is told of, and no other one.
+async fn changes_are_told(url: &str, config: &RedisConfig, client: &Client) {
+    let tracker = Tracker::open(url, config, "t:item:").unwrap();
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let listening = tokio::spawn(async move { tracker.run(|what| drop(sender.send(what))).await.map(|_| ()) });
+    let mut next = async || tokio::time::timeout(Duration::from_secs(10), told.recv()).await.unwrap().unwrap();
+    assert_eq!(next().await, Told::Begun);
+    let write = |key: &str| {
+        let mut set = cmd("HSET");
+        set.arg(key).arg("a").arg(1);
+        set
+    };
+    for n in 0..50 {
+        client.call(WRITE, &write(&format!("t:user:{n}"))).await.unwrap();
+        client.call(WRITE, &write(&format!("t:item:told {n} ü"))).await.unwrap();
+    }
+    let mut keys = Vec::new();
+    while keys.len() < 50 {
+        match next().await {
+            Told::Changed(key) => keys.push(String::from_utf8(key).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+    keys.sort_unstable();
+    let mut expected: Vec<String> = (0..50).map(|n| format!("t:item:told {n} ü")).collect();
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    client.call(WRITE, cmd("UNLINK").arg("t:item:told 7 ü")).await.unwrap();
+    assert_eq!(next().await, Told::Changed("t:item:told 7 ü".into()));
+    listening.abort();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_server_does_everything() {
-    let server = RedisServer::start(&[]);
-    everything_works(&client_of(&server, &patient())).await;
+    for protocol in [RedisProtocol::Resp2, RedisProtocol::Resp3] {
+        let server = RedisServer::start(&[]);
+        let config = RedisConfig { protocol, ..patient() };
+        let client = client_of(&server, &config);
+        everything_works(&client).await;
+        changes_are_told(&server.url(), &config, &client).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_no_longer_hears_says_so() {
+    let mut server = RedisServer::start(&[]);
+    let tracker = Arc::new(Tracker::open(&server.url(), &patient(), "t:item:").unwrap());
+    let ears = |tracker: Arc<Tracker>| {
+        let (sender, told) = tokio::sync::mpsc::unbounded_channel();
+        let run = tokio::spawn(async move { tracker.run(|what| drop(sender.send(what))).await.map(|_| ()) });
+        (told, run)
+    };
+    let (mut told, run) = ears(Arc::clone(&tracker));
+    assert_eq!(told.recv().await, Some(Told::Begun));
+    server.raw("FLUSHALL");
+    assert_eq!(told.recv().await, Some(Told::AllChanged));
+    server.kill();
+    let ended = tokio::time::timeout(Duration::from_secs(5), run).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(ended.kind(), "unreachable", "{ended}");
+    assert_eq!(tracker.run(|_| ()).await.map(|_| ()).unwrap_err().kind(), "unreachable");
+    server.restart();
+    let (mut told, run) = ears(tracker);
+    assert_eq!(told.recv().await, Some(Told::Begun));
+    server.freeze();
+    let ended = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(ended.kind(), "timeout", "{ended}");
+    server.thaw();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +167,9 @@ async fn a_cluster_does_everything() {
         assert_eq!(node.raw(&format!("{} {}", acl_line(), acl_of_clusters())).trim_end(), "+OK");
     }
     let url = format!("redis://tastemaker:pass@127.0.0.1:{}", nodes[0].port());
-    everything_works(&Client::open(&url, &config, Arc::new(())).unwrap()).await;
+    let client = Client::open(&url, &config, Arc::new(())).unwrap();
+    everything_works(&client).await;
+    changes_are_told(&url, &config, &client).await;
     // Each node had a part of it.
     let keys = |node: &RedisServer| node.raw("DBSIZE").trim_start_matches(':').trim_end().parse::<usize>().unwrap();
     assert!(nodes.iter().all(|node| keys(node) > ITEMS / 6), "keys are spread");
@@ -182,6 +248,7 @@ async fn sentinels_name_the_new_master_after_a_failover() {
         }
     };
     assert!(replica.raw("GET t:a").contains("2"), "after {written:?}");
+    changes_are_told(&sentinel.url(), &config, &client).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use tastemaker_artifacts::{ArtifactError, Version};
 use tastemaker_features::set::FeatureSetError;
 use tastemaker_log::LogError;
 use tastemaker_recommend::{RecommendError, SetupError};
+use tastemaker_remote::RemoteError;
+use tastemaker_source::SourceError;
 
 use crate::RefusedRows;
 
@@ -25,6 +27,9 @@ pub enum EngineError {
     /// Declared features cannot work.
     #[error(transparent)]
     Features(#[from] FeatureSetError),
+    /// The items' database.
+    #[error(transparent)]
+    ItemsSource(#[from] SourceError),
     /// A request for features cannot be answered as it is.
     #[error("{field}: {message}")]
     FeatureRequest {
@@ -44,6 +49,12 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
+    /// The Redis that the project serves from.
+    #[error(transparent)]
+    Online(RemoteError),
+    /// What only the server with the log can do.
+    #[error("this server keeps no event log (server.stateless); {0}")]
+    Stateless(&'static str),
     /// A write to an engine that was opened for reading.
     #[error(
         "the project was opened for reading; writes go through the running server, or through one opened for writing"
@@ -57,12 +68,22 @@ pub enum EngineError {
     },
 }
 
+impl From<RemoteError> for EngineError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Request(error) => Self::Recommend(error),
+            other => Self::Online(other),
+        }
+    }
+}
+
 impl EngineError {
     /// The key of the project file that is to be changed, if it is that.
     pub fn key(&self) -> Option<String> {
         match self {
             Self::Settings(error) => Some(error.key()),
             Self::Features(error) => Some(error.key.clone()),
+            Self::ItemsSource(error) => error.key().map(str::to_owned),
             _ => None,
         }
     }

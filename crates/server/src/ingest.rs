@@ -119,7 +119,7 @@ impl Rules {
     }
 
     /// The event's id and its record, or the field that is wrong and why.
-    fn event(&self, event: Event, now: Timestamp) -> Result<(String, Record), (&'static str, String)> {
+    pub(crate) fn event(&self, event: Event, now: Timestamp) -> Result<(String, Record), (&'static str, String)> {
         self.check_event(&event, now)?;
         let id = event.event_id.clone();
         let record = Record::Event(event);

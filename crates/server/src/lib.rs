@@ -11,10 +11,11 @@ mod ingest;
 mod routes;
 mod serve;
 mod state;
+mod stream;
 
 use std::sync::Arc;
 
-pub use engine::{Access, Engine, FeaturesRequest, OnlineFeatures, list_features};
+pub use engine::{Access, Engine, FeaturesRequest, OnlineFeatures, follower, list_features};
 pub use error::EngineError;
 pub use feature_rows::RefusedRows;
 pub use serve::{serve, serve_engine, shutdown_signal};
@@ -27,6 +28,7 @@ pub use tastemaker_api::FeaturesResponse;
 /// # Errors
 /// The setting that cannot work.
 pub fn check(config: &tastemaker_config::Config) -> Result<(), EngineError> {
+    engine::check_items_source(config)?;
     let features = Arc::new(tastemaker_features::set::FeatureSet::compile(config)?);
     let catalog = Arc::new(tastemaker_store::Catalog::new(config.items.schema()));
     let options = tastemaker_recommend::state_options(config);

@@ -35,7 +35,8 @@ pub async fn serve(
     let address = listener.local_addr().map_err(|e| EngineError::setup("find out the listening address", &e))?;
     check_exposed(&config, address)?;
     let opening = Arc::clone(&config);
-    let engine = tokio::task::spawn_blocking(move || Engine::open(opening, Access::ReadWrite))
+    let access = if config.server.stateless { Access::Stateless } else { Access::ReadWrite };
+    let engine = tokio::task::spawn_blocking(move || Engine::open(opening, access))
         .await
         .map_err(|e| EngineError::setup("open the project", &e))??;
     opened();
@@ -55,7 +56,7 @@ pub async fn serve_engine(
     check_exposed(engine.config(), address)?;
     let lifecycle = Lifecycle::default();
     let router = app(Arc::clone(&engine), lifecycle.clone())?;
-    let tasks = engine.start_background();
+    let tasks = engine.start_background()?;
     tracing::info!(%address, "serving");
 
     let grace = engine.config().server.shutdown_grace.to_duration();

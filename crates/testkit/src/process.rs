@@ -111,3 +111,8 @@ pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").to_string()
 }
+
+/// A port on which nobody listens at this moment.
+pub(crate) fn free_port() -> u16 {
+    free_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port")
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::process::free_address;
+use crate::process::free_port;
 
 /// A running `redis-server` that keeps nothing on disk; killed when dropped.
 #[derive(Debug)]
@@ -198,10 +198,6 @@ fn spawn(arguments: &[String]) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server starts")
-}
-
-fn free_port() -> u16 {
-    free_address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port")
 }
 
 /// A cluster of masters, each with an equal part of the slots.

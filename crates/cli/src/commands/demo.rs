@@ -210,7 +210,7 @@ async fn show(
     say_beside(output, ["liked", "recommended"], &liked, &recommended)?;
 
     let visitor = format!("visitor-{}", Timestamp::now().as_micros() / 1_000_000);
-    let clicked = Movie::new(CLICKED, &engine.item(CLICKED).unwrap_or_default());
+    let clicked = Movie::new(CLICKED, &engine.item_here(CLICKED).unwrap_or_default());
     let before_click = recommend(engine, &visitor)?;
     engine.write(vec![click(&visitor)]).await?;
     let after_click = recommend(engine, &visitor)?;
@@ -265,12 +265,12 @@ fn history(engine: &Engine, user: &str) -> Vec<Movie> {
 /// sources; so it is asked until it is warm.
 fn recommend(engine: &Engine, user: &str) -> Result<Vec<Movie>> {
     let request = RecommendRequest { user_id: user.to_owned(), limit: Some(SHOWN), ..RecommendRequest::default() };
-    let mut answer = engine.recommend(&request)?;
+    let mut answer = engine.recommend_here(&request)?;
     for _ in 0..50 {
         if answer.degraded.is_empty() {
             break;
         }
-        answer = engine.recommend(&request)?;
+        answer = engine.recommend_here(&request)?;
     }
     Ok(answer.items.iter().map(|item| Movie::new(&item.item_id, &item.attributes)).collect())
 }

@@ -13,13 +13,14 @@ use tastemaker_features::offline::table_source;
 use tastemaker_features::table::{Table, TableSource};
 use tastemaker_log::{LogReader, TornTail};
 use tastemaker_recommend::check_generation;
+use tastemaker_source::{Inspection, Postgres};
 use tastemaker_types::{Position, Timestamp, Window};
 
 use crate::context::Context;
 use crate::output::{Report, bytes, count};
 use crate::progress::Progress;
 
-/// Check the settings, the event log, the generations, the disk, the clock and the port
+/// Check the settings, the event log, the generations, the items' database, the disk, the clock and the port
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Reads the whole log and every file of every generation, and changes nothing. The exit status is 1 if anything is wrong.
@@ -98,6 +99,7 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode> {
             checks.extend(check_log(config, &mut progress));
             checks.extend(check_generations(config));
             checks.extend(check_tables(config));
+            checks.extend(check_items_source(config));
             checks.push(check_port(config));
         }
         Err(error) => checks.push(Check::failed("settings", format!("{error:#}"))),
@@ -245,6 +247,34 @@ fn check_tables(config: &Config) -> Vec<Check> {
         Err(error) => Check::failed("tables", format!("feature view '{view}': {error}")),
     };
     tables.map(check).collect()
+}
+
+/// The table of `[items.source]`: whether it can be reached and read, and quickly.
+fn check_items_source(config: &Config) -> Vec<Check> {
+    if config.items.source.postgres.is_none() {
+        return Vec::new();
+    }
+    let inspect = || -> Result<Inspection> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(async { Postgres::new(&config.items)?.inspect().await })?)
+    };
+    let Inspection { table, columns, updated_is_indexed, id_is_indexed } = match inspect() {
+        Ok(inspection) => inspection,
+        Err(error) => return vec![Check::failed("items", error)],
+    };
+    let mut checks = vec![Check::ok("items", format!("{table} in PostgreSQL has what {columns} attributes need"))];
+    let source = &config.items.source;
+    for (indexed, column, slow) in [
+        (updated_is_indexed, &source.updated_at_column, "every look for changes"),
+        (id_is_indexed, &source.id_column, "every read of an item"),
+    ] {
+        if !indexed {
+            let column = column.replace('"', "\"\"");
+            let message = format!("{slow} reads the whole table; CREATE INDEX ON {table} (\"{column}\")");
+            checks.push(Check::warning("items", message));
+        }
+    }
+    checks
 }
 
 fn check_port(config: &Config) -> Check {

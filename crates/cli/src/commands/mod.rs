@@ -11,6 +11,8 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod models;
+pub(crate) mod publish;
+pub(crate) mod rebuild;
 pub(crate) mod recommend;
 pub(crate) mod serve;
 pub(crate) mod sql;
@@ -34,6 +36,8 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Recommend(args) => recommend::run(&args, context)?,
         Verb::Serve(args) => serve::run(&args, context)?,
         Verb::Models(args) => models::run(&args, context)?,
+        Verb::Publish(args) => publish::run(&args, context)?,
+        Verb::Rebuild(args) => rebuild::run(&args, context)?,
         Verb::Export(args) => export::run(&args, context)?,
         Verb::Features(args) => return features::run(&args, context),
         Verb::Sql(args) => sql::run(&args, context)?,

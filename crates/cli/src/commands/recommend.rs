@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
         explain: args.explain,
         ..RecommendRequest::default()
     };
-    let answer = engine.recommend(&request)?;
+    let answer = engine.recommend_here(&request)?;
     Ok(context.output.print(&Answer { user_id: args.user.clone(), answer, title: title(&config) })?)
 }
 

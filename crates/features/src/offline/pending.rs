@@ -95,6 +95,10 @@ impl Pending {
         if let Some(missed) = self.missed {
             return Ok(Err(missed));
         }
+        if served.items.is_empty() {
+            // It has no values to compare.
+            return Ok(Ok(Vec::new()));
+        }
         let mut fetched: Vec<(Entity, Fetched)> = Vec::new();
         if self.plan.needs(Entity::User) {
             let Some(user) = self.user else { return Ok(Err(Missed::TooLate)) };

@@ -149,6 +149,9 @@ impl Validation {
             }
         };
         self.compared += 1;
+        if replayed.served.items.is_empty() {
+            return;
+        }
         for ((name, logged), column) in features.values.iter().zip(comparison.columns.iter()) {
             let column = column.map(|place| columns.get(place));
             match column {

@@ -1,7 +1,7 @@
 //! The items whose vectors have the largest inner product with the user's.
 
 use tastemaker_pipeline::{Source, StageContext, StageError};
-use tastemaker_store::index::{MAX_K, SearchParams, VectorIndex};
+use tastemaker_store::index::{MAX_K, SearchParams};
 
 use crate::candidates::Candidates;
 use crate::explain::Retrieval;

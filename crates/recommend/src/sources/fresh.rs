@@ -24,7 +24,7 @@ impl Source<Query, Candidates> for Fresh {
 
 /// Admitted rows that `wanted` wants and that were first seen after `since`, newest first as far as the rankings know; rows that came after the
 /// rankings were made come before all.
-pub(super) fn newest(
+pub(crate) fn newest(
     query: &Query,
     since: Option<Timestamp>,
     wanted: impl Fn(u32) -> bool,

@@ -1,7 +1,7 @@
 //! The items nearest by cosine to what the user liked last.
 
 use tastemaker_pipeline::{Source, StageContext, StageError, rank};
-use tastemaker_store::index::{MAX_K, SearchParams, VectorIndex};
+use tastemaker_store::index::{MAX_K, SearchParams};
 
 use crate::candidates::Candidates;
 use crate::numeric::dot;

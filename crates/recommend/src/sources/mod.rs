@@ -9,10 +9,10 @@ mod popular;
 
 pub(crate) use embedding::Embedding;
 pub(crate) use fill::Fill;
-pub(crate) use fresh::Fresh;
+pub(crate) use fresh::{Fresh, newest};
 pub(crate) use given::Given;
 pub(crate) use item_to_item::ItemToItem;
-pub(crate) use popular::Popular;
+pub(crate) use popular::{Popular, popular};
 
 /// All sources, at most eight; the place is the bit in [`Candidates::found_by`](crate::candidates::Candidates::found_by).
 const NAMES: [&str; 6] = ["embedding", "item_to_item", "popular", "fresh", "fill", "given"];

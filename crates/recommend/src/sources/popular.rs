@@ -24,7 +24,7 @@ impl Source<Query, Candidates> for Popular {
 
 /// The `limit` most popular rows that are admitted and that `wanted` wants; fewer only if fewer are liked at all, or in a corner that no list reaches:
 /// many rows are admitted, and few of the listed ones.
-pub(super) fn popular(query: &Query, limit: usize, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+pub(crate) fn popular(query: &Query, limit: usize, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
     let admitted = &query.admission.admitted;
     let listed = query.rankings.popular().iter().copied();
     let found: Vec<u32> = listed.filter(|row| admitted.contains(*row) && wanted(*row)).take(limit).collect();

@@ -9,6 +9,7 @@ mod parts;
 mod script;
 mod slot;
 mod topology;
+mod tracking;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use observer::Observer;
 pub use operation::Operation;
 pub(crate) use parts::whole_name;
 pub use script::Script;
+pub use tracking::{Told, Tracker};
 
 use crate::{Layout, RedisError};
 use breaker::Breaker;

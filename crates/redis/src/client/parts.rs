@@ -107,7 +107,7 @@ fn takes_name_for_key(about: Value) -> bool {
 type Slots = Vec<(u64, u64)>;
 
 /// Of `[[first slot, last slot, [host, port, …] of the master, …], …]`, the slots of each master.
-fn owners(answer: Value) -> Option<BTreeMap<(Vec<u8>, u64), Slots>> {
+pub(super) fn owners(answer: Value) -> Option<BTreeMap<(Vec<u8>, u64), Slots>> {
     let mut owners: BTreeMap<_, Slots> = BTreeMap::new();
     for range in list(answer)? {
         let mut range = list(range)?.into_iter();

@@ -7,10 +7,11 @@ use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, RedisResult, TlsCertificates, TlsMode, Value,
+    ProtocolVersion, PushInfo, RedisResult, TlsCertificates, TlsMode, Value,
 };
 use tastemaker_config::{RedisConfig, RedisProtocol, RedisTlsConfig, RedisTopology};
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::RedisError;
 
@@ -30,6 +31,13 @@ pub(crate) enum Connection {
 
 /// A topology and its name in messages: `host:port`, no password.
 pub(crate) fn open(url: &str, config: &RedisConfig) -> Result<(Topology, String), RedisError> {
+    let info = info(url, config)?;
+    let server = info.addr().to_string();
+    let topology = of(&info, config).map_err(|failure| failure.at(&server))?;
+    Ok((topology, server))
+}
+
+fn info(url: &str, config: &RedisConfig) -> Result<ConnectionInfo, RedisError> {
     // The parser's message may repeat the URL, and with it the password.
     let unreadable = |_| {
         let form = "redis://user:password@host:6379/0, with %XX for characters such as @ in the password";
@@ -48,13 +56,7 @@ pub(crate) fn open(url: &str, config: &RedisConfig) -> Result<(Topology, String)
     if let (None, Some(password)) = (settings.password(), &config.password) {
         settings = settings.set_password(password);
     }
-    let info = info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true));
-    let server = info.addr().to_string();
-    let topology = of(&info, config).map_err(|error| match error {
-        Failure::Settings(message) => RedisError::Settings(message),
-        Failure::Redis(error) => RedisError::of(&error, "connect", &server),
-    })?;
-    Ok((topology, server))
+    Ok(info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
 enum Failure {
@@ -62,10 +64,87 @@ enum Failure {
     Redis(redis::RedisError),
 }
 
+impl Failure {
+    fn at(self, server: &str) -> RedisError {
+        match self {
+            Self::Settings(message) => RedisError::Settings(message),
+            Self::Redis(error) => RedisError::of(&error, "connect", server),
+        }
+    }
+}
+
 impl From<redis::RedisError> for Failure {
     fn from(error: redis::RedisError) -> Self {
         Self::Redis(error)
     }
+}
+
+/// The way to connections that Redis speaks on without being asked.
+pub(crate) struct Route {
+    info: ConnectionInfo,
+    config: RedisConfig,
+    topology: Topology,
+}
+
+impl Route {
+    /// And its name in messages.
+    pub(crate) fn open(url: &str, config: RedisConfig) -> Result<(Self, String), RedisError> {
+        let (topology, server) = open(url, &config)?;
+        Ok((Self { info: info(url, &config)?, config, topology }, server))
+    }
+
+    /// The cluster, if it is one.
+    pub(crate) fn cluster(&self) -> Option<&Topology> {
+        Some(&self.topology).filter(|topology| topology.is_cluster())
+    }
+
+    /// A connection to a node, or to the one that there is; what Redis says without being asked goes to `pushed`.
+    pub(crate) async fn listen(
+        &self,
+        node: Option<(String, u16)>,
+        pushed: UnboundedSender<PushInfo>,
+    ) -> RedisResult<MultiplexedConnection> {
+        let settings = unlimited().set_push_sender(pushed);
+        match &self.topology {
+            Topology::Standalone(client) => client.get_multiplexed_async_connection_with_config(&settings).await,
+            Topology::Sentinel(client) => client.lock().await.get_async_connection_with_config(&settings).await,
+            Topology::Cluster(_) => {
+                let address = node.map_or_else(|| self.info.addr().clone(), |node| self.address(node));
+                let info = self.info.clone().set_addr(address);
+                let client = match info.addr() {
+                    ConnectionAddr::TcpTls { .. } => {
+                        // Read before, when the cluster was made; a file that is gone now is no connection.
+                        let certificates = certificates(&self.config.tls).map_err(|failure| match failure {
+                            Failure::Settings(message) => {
+                                redis::RedisError::from((redis::ErrorKind::InvalidClientConfig, "TLS", message))
+                            }
+                            Failure::Redis(error) => error,
+                        })?;
+                        redis::Client::build_with_tls(info, certificates)?
+                    }
+                    _ => redis::Client::open(info)?,
+                };
+                client.get_multiplexed_async_connection_with_config(&settings).await
+            }
+        }
+    }
+
+    /// A cluster that does not know a node's host means the one that was asked.
+    fn address(&self, (host, port): (String, u16)) -> ConnectionAddr {
+        match self.info.addr() {
+            ConnectionAddr::TcpTls { host: own, insecure, .. } => {
+                let host = if host.is_empty() { own.clone() } else { host };
+                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
+            }
+            ConnectionAddr::Tcp(own, _) => ConnectionAddr::Tcp(if host.is_empty() { own.clone() } else { host }, port),
+            _ => ConnectionAddr::Tcp(host, port),
+        }
+    }
+}
+
+/// Deadlines are the caller's.
+fn unlimited() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 
 fn of(info: &ConnectionInfo, config: &RedisConfig) -> Result<Topology, Failure> {
@@ -170,16 +249,15 @@ impl Topology {
         matches!(self, Self::Cluster(_))
     }
 
-    /// Connects. Deadlines are the caller's.
+    /// Connects.
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
-        let unlimited = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         match self {
             Self::Standalone(client) => {
-                client.get_multiplexed_async_connection_with_config(&unlimited).await.map(Connection::Single)
+                client.get_multiplexed_async_connection_with_config(&unlimited()).await.map(Connection::Single)
             }
             Self::Sentinel(client) => {
                 let mut client = client.lock().await;
-                client.get_async_connection_with_config(&unlimited).await.map(Connection::Single)
+                client.get_async_connection_with_config(&unlimited()).await.map(Connection::Single)
             }
             Self::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
         }

@@ -13,7 +13,7 @@ use crate::layout::{EMBEDDING, embedding_field};
 use crate::reply::{count, list};
 
 const LOAD: Operation = Operation::repeatable("publish").bulk();
-const CURSOR: Operation = Operation::repeatable("publish_cursor");
+const CURSOR: Operation = Operation::repeatable("publish_cursor").bulk();
 
 /// Sets a field where there is an entity: a hash of ours that is no marker of a deletion. KEYS: hashes; ARGV: the field, then a value for each.
 static VECTORS: LazyLock<Script> = LazyLock::new(|| {

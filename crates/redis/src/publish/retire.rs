@@ -9,7 +9,7 @@ use crate::RedisError;
 use crate::client::Operation;
 use crate::layout::{embedding_field, meta};
 
-const META: Operation = Operation::repeatable("publish_meta");
+const META: Operation = Operation::repeatable("publish_meta").bulk();
 const CLEANUP: Operation = Operation::repeatable("cleanup").bulk();
 
 /// Fields removed at once: every index reads the whole hash again when a field goes, so that this is a load for those who serve.

@@ -16,7 +16,7 @@ use crate::reply::{list, number, pairs, text};
 const CREATE: Operation = Operation::repeatable("create_index").bulk();
 const DROP: Operation = Operation::repeatable("drop_index").bulk();
 const ALIAS: Operation = Operation::repeatable("alias").bulk();
-const INFO: Operation = Operation::repeatable("index_info");
+const INFO: Operation = Operation::repeatable("index_info").bulk();
 
 const OPTIONS: [&str; 12] = [
     "as",

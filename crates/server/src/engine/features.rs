@@ -6,6 +6,7 @@ use tastemaker_config::Entity;
 use tastemaker_features::set::{Feature, FeatureId, SharedFeatures, ValueType};
 use tastemaker_features::{Cell, Embeddings, FeatureColumn, Fetched, ReadPlan, Status};
 use tastemaker_monitor::catalogue as metrics;
+use tastemaker_recommend::World;
 use tastemaker_types::{Attributes, FeatureValue, Timestamp, validate_id};
 
 use super::Engine;
@@ -125,7 +126,15 @@ impl Engine {
     /// [`EngineError::FeatureRequest`] names what is wrong with the request: an unknown feature, a feature of an entity
     /// whose ids are not given, too much at once.
     pub fn online_features(&self, request: FeaturesRequest) -> Result<OnlineFeatures, EngineError> {
-        self.read_features(self.plan_features(request)?, &|| false)
+        self.read_features(&self.recommender.world(), self.plan_features(request)?, &|| false)
+    }
+
+    /// What a request reads of: everything here, or, without the log, what Redis has of its users and items.
+    pub(crate) async fn world_of(&self, read: &FeatureRead) -> Result<World, EngineError> {
+        match self.online.as_ref().filter(|_| self.is_stateless()) {
+            Some(online) => Ok(online.remote().world_of(&read.request.users, &read.request.items).await?),
+            None => Ok(self.recommender.world()),
+        }
     }
 
     /// Checks a request.
@@ -198,19 +207,19 @@ impl Engine {
     /// Reads what was asked for, unless it is `abandoned`.
     pub(crate) fn read_features(
         &self,
+        world: &World,
         read: FeatureRead,
         abandoned: &dyn Fn() -> bool,
     ) -> Result<OnlineFeatures, EngineError> {
         let step = (STEP / read.row_weight().max(1)).max(1);
         let FeatureRead { request: FeaturesRequest { users, items, context, now, .. }, names, plan, rows } = read;
         let now = now.unwrap_or_else(Timestamp::now);
-        let generation = self.recommender.generation();
-        let embeddings = generation.as_deref().map(|generation| generation as &dyn Embeddings);
-        let catalog = self.catalog.snapshot();
+        let embeddings = world.generation.as_deref().map(|generation| generation as &dyn Embeddings);
+        let catalog = world.catalog.snapshot();
         let places: Vec<Option<u32>> = items.iter().map(|id| catalog.row(id)).collect();
         let fetch_users =
-            |users: &[String]| self.state.fetch_users(&plan, users.iter().map(String::as_str), now, embeddings);
-        let fetch_items = |places: &[Option<u32>]| self.state.fetch_items(&plan, places, now, embeddings).fetched;
+            |users: &[String]| world.state.fetch_users(&plan, users.iter().map(String::as_str), now, embeddings);
+        let fetch_items = |places: &[Option<u32>]| world.state.fetch_items(&plan, places, now, embeddings).fetched;
         // One that goes with all of the other is read once, so that it is the same in all rows.
         let (one_user, one_item) = (users.len() == 1 && rows > 1, places.len() == 1 && rows > 1);
         let the_user = (one_user && plan.needs(Entity::User)).then(|| fetch_users(&users));
@@ -235,7 +244,7 @@ impl Engine {
                     let user = users.get(if one_user { 0 } else { row }).map_or("", String::as_str);
                     (user, places.get(if one_item { 0 } else { row }).copied().flatten())
                 };
-                self.state.fetch_pairs(&plan, (start..end).map(pair), now)
+                world.state.fetch_pairs(&plan, (start..end).map(pair), now)
             });
             let fetched = [
                 (Entity::User, of_users.as_ref().or(the_user.as_ref())),

@@ -7,12 +7,18 @@ use tastemaker_types::Timestamp;
 use super::Engine;
 
 impl Engine {
+    /// Whether requests can be answered.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.online.as_ref().is_none_or(|online| online.has_begun())
+    }
+
     /// The readiness answer under the status `word`.
     pub(crate) fn health(&self, word: &str) -> Ready {
         Ready {
             status: word.to_owned(),
             generation: self.generation_health(),
             refused_generation: self.refused(),
+            online: self.online.as_ref().map(|online| online.health()),
             log: self.log_health(),
             items: self.catalog.snapshot().alive_rows().count(),
             users: self.state.user_count(),
@@ -40,11 +46,15 @@ impl Engine {
                 self.monitor.set(&metrics::FEATURE_VIEW_AGE_SECONDS, [&view.name], age);
             }
         }
+        if let Some(online) = &self.online {
+            online.render(log.appended);
+        }
         if let Some(log) = self.log.read().as_ref() {
             let stats = log.stats();
             set(&metrics::LOG_WAITING_BYTES, stats.waiting_bytes as f64);
             self.monitor.count_to(&metrics::SERVED_DROPPED, [], stats.dropped_unsynced);
         }
+        self.measure_items_source();
         self.monitor.render()
     }
 

@@ -1,7 +1,11 @@
-//! Answers: the recommender with what an answer leaves behind in the metrics and in the log.
+//! Answers: the recommender with what an answer leaves behind in the metrics and in the log. Where the project serves from Redis, answers come
+//! from there; where Redis does not help, from what is in this process, and say so.
 
 use tastemaker_monitor::catalogue as metrics;
-use tastemaker_recommend::{RankRequest, RecommendError, RecommendRequest, Recommendation, SimilarRequest};
+use tastemaker_recommend::{
+    RankRequest, RecommendError, RecommendRequest, Recommendation, Recommender, SimilarRequest,
+};
+use tastemaker_remote::{Remote, RemoteError, degraded_by};
 use tastemaker_types::{Record, Served, ServedItem};
 
 use super::Engine;
@@ -12,8 +16,30 @@ impl Engine {
     ///
     /// # Errors
     /// The request cannot be answered as it is.
-    pub fn recommend(&self, request: &RecommendRequest) -> Result<Recommendation, EngineError> {
-        let mut answer = self.measured("recommendations", || self.recommender.recommend(request))?;
+    pub async fn recommend(&self, request: &RecommendRequest) -> Result<Recommendation, EngineError> {
+        let mut answer = match &self.online {
+            None => self.monitor.within(|| self.recommender.recommend(request))?,
+            Some(online) => match online.remote().recommend(request).await {
+                Ok(answer) => answer,
+                Err(error) => self.here(
+                    error,
+                    |recommender| recommender.recommend(request),
+                    |remote| remote.recommend_without(request),
+                )?,
+            },
+        };
+        self.count("recommendations", &answer);
+        self.note_served(request, &mut answer);
+        Ok(answer)
+    }
+
+    /// As [`recommend`](Self::recommend), from this process's memory whatever the project serves from.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recommend_here(&self, request: &RecommendRequest) -> Result<Recommendation, EngineError> {
+        let mut answer = self.monitor.within(|| self.recommender.recommend(request))?;
+        self.count("recommendations", &answer);
         self.note_served(request, &mut answer);
         Ok(answer)
     }
@@ -22,24 +48,59 @@ impl Engine {
     ///
     /// # Errors
     /// The request cannot be answered as it is, or there is no such item.
-    pub fn similar(&self, request: &SimilarRequest) -> Result<Recommendation, EngineError> {
-        self.measured("similar", || self.recommender.similar(request))
+    pub async fn similar(&self, request: &SimilarRequest) -> Result<Recommendation, EngineError> {
+        let answer = match &self.online {
+            None => self.monitor.within(|| self.recommender.similar(request))?,
+            Some(online) => match online.remote().similar(request).await {
+                Ok(answer) => answer,
+                Err(error) => self.here(
+                    error,
+                    |recommender| recommender.similar(request),
+                    |remote| remote.similar_without(request),
+                )?,
+            },
+        };
+        self.count("similar", &answer);
+        Ok(answer)
     }
 
     /// The given items in the order that is best for the user.
     ///
     /// # Errors
     /// The request cannot be answered as it is.
-    pub fn rank(&self, request: &RankRequest) -> Result<Recommendation, EngineError> {
-        self.measured("rank", || self.recommender.rank(request))
+    pub async fn rank(&self, request: &RankRequest) -> Result<Recommendation, EngineError> {
+        let answer = match &self.online {
+            None => self.monitor.within(|| self.recommender.rank(request))?,
+            Some(online) => match online.remote().rank(request).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    self.here(error, |recommender| recommender.rank(request), |remote| remote.rank_without(request))?
+                }
+            },
+        };
+        self.count("rank", &answer);
+        Ok(answer)
     }
 
-    fn measured(
+    /// An answer without Redis: of everything, where the log is here; else of the items that were read before.
+    fn here(
         &self,
-        endpoint: &'static str,
-        work: impl FnOnce() -> Result<Recommendation, RecommendError>,
+        error: RemoteError,
+        whole: impl FnOnce(&Recommender) -> Result<Recommendation, RecommendError>,
+        known: impl FnOnce(&Remote) -> Result<Recommendation, RemoteError>,
     ) -> Result<Recommendation, EngineError> {
-        let answer = self.monitor.within(work)?;
+        let (Some(lacks), Some(online)) = (degraded_by(&error), &self.online) else { return Err(error.into()) };
+        tracing::debug!(%error, "an answer was made without Redis");
+        let mut answer = if online.follower().is_some() {
+            self.monitor.within(|| whole(&self.recommender))?
+        } else {
+            known(online.remote())?
+        };
+        answer.degraded.push(lacks);
+        Ok(answer)
+    }
+
+    fn count(&self, endpoint: &'static str, answer: &Recommendation) {
         self.monitor.count(&metrics::ANSWERS, [endpoint], 1);
         if answer.items.is_empty() {
             self.monitor.count(&metrics::EMPTY, [endpoint], 1);
@@ -47,7 +108,6 @@ impl Engine {
         for reason in &answer.degraded {
             self.monitor.count(&metrics::DEGRADED, [reason], 1);
         }
-        Ok(answer)
     }
 
     fn note_served(&self, request: &RecommendRequest, answer: &mut Recommendation) {

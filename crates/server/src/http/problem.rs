@@ -71,6 +71,15 @@ impl From<EngineError> for ApiError {
             EngineError::Refused { version, reason } => {
                 Self::new(ProblemKind::Conflict, format!("generation {version} is not installed: {reason}"))
             }
+            EngineError::Stateless(_) => Self::new(ProblemKind::Conflict, error.to_string()),
+            EngineError::Online(cause) => {
+                tracing::warn!(error = %cause, "Redis did not help with a request");
+                Self::overloaded("what this needs is not to be had from Redis at the moment; send it again in a moment")
+            }
+            EngineError::ItemsSource(error) => {
+                tracing::debug!("{error}");
+                Self::overloaded("the items' database cannot be asked now; try again in a moment")
+            }
             EngineError::ReadOnly | EngineError::Settings(_) | EngineError::Features(_) | EngineError::Setup { .. } => {
                 Self::internal(&error)
             }

@@ -34,10 +34,10 @@ impl Kind {
         }
     }
 
-    fn find(self, app: &App, id: &str) -> Result<Entity, ApiError> {
+    async fn find(self, app: &App, id: &str) -> Result<Entity, ApiError> {
         let attributes = match self {
-            Self::Item => app.engine().item(id),
-            Self::User => app.engine().user(id),
+            Self::Item => app.engine().item(id).await?,
+            Self::User => app.engine().user(id).await?,
         };
         match attributes {
             Some(attributes) => Ok(Entity { id: id.to_owned(), attributes }),
@@ -68,12 +68,12 @@ impl Kind {
         };
         app.engine().begin_write(vec![record])?.wait(app.monitor()).await?;
         app.monitor().count(&metrics::INGESTED, [self.name(), "accepted"], 1);
-        self.find(app, &id).map(Json)
+        self.find(app, &id).await.map(Json)
     }
 
     async fn patch(self, app: &App, id: String, body: &[u8]) -> Result<Json<Entity>, ApiError> {
         let patch: PatchEntity = parse(body)?;
-        self.find(app, &id)?;
+        self.find(app, &id).await?;
         self.write(app, id, patch.attributes, UpsertMode::Merge).await
     }
 
@@ -83,7 +83,7 @@ impl Kind {
     }
 
     async fn delete(self, app: &App, id: String) -> Result<StatusCode, ApiError> {
-        self.find(app, &id)?;
+        self.find(app, &id).await?;
         let timestamp = Timestamp::now();
         let record = match self {
             Self::Item => Record::ItemDelete { id, timestamp },
@@ -132,17 +132,25 @@ pub(super) async fn list_items(
     let unknown =
         || ApiError::field(ProblemKind::InvalidRequest, "cursor", "it is not one that this server gave".to_owned());
     let from = query.cursor.as_deref().map_or(Ok(0), |cursor| cursor.parse().map_err(|_| unknown()))?;
-    let (page, next) = app.engine().items_page(from, page_limit(&query)?);
+    let (page, next) = app.engine().items_page(from, page_limit(&query)?)?;
     Ok(Json(ItemsPage { items: entities(page), next }))
 }
 
 /// Show an item
+///
+/// One that the catalog lacks is read from the items' database (`[items.source]`), if the project has one.
 #[utoipa::path(
     get, path = "/v1/items/{id}", tag = "items", params(("id" = String, Path)),
     responses((status = 200, body = Entity), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub(super) async fn get_item(State(app): State<App>, PathId(id): PathId) -> Result<Json<Entity>, ApiError> {
-    Kind::Item.find(&app, &id).map(Json)
+    let read = app.engine().bring_in(std::slice::from_ref(&id)).await;
+    match (Kind::Item.find(&app, &id).await, read) {
+        (Ok(item), _) => Ok(Json(item)),
+        // Whether there is such an item is not known.
+        (Err(_), Err(error)) => Err(error.into()),
+        (Err(missing), Ok(())) => Err(missing),
+    }
 }
 
 /// Replace an item
@@ -208,7 +216,7 @@ pub(super) async fn list_users(
     State(app): State<App>,
     Params(query): Params<ListQuery>,
 ) -> Result<Json<UsersPage>, ApiError> {
-    let (page, next) = app.engine().users_page(query.cursor.as_deref(), page_limit(&query)?);
+    let (page, next) = app.engine().users_page(query.cursor.as_deref(), page_limit(&query)?)?;
     Ok(Json(UsersPage { users: entities(page), next }))
 }
 
@@ -218,7 +226,7 @@ pub(super) async fn list_users(
     responses((status = 200, body = Entity), (status = 404, body = Problem, content_type = "application/problem+json"))
 )]
 pub(super) async fn get_user(State(app): State<App>, PathId(id): PathId) -> Result<Json<Entity>, ApiError> {
-    Kind::User.find(&app, &id).map(Json)
+    Kind::User.find(&app, &id).await.map(Json)
 }
 
 /// Replace a user

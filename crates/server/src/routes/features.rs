@@ -60,17 +60,18 @@ pub(super) async fn read(
     writer: impl FnOnce(&OnlineFeatures) -> serde_json::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let read = app.engine().plan_features(request)?;
+    let world = app.engine().world_of(&read).await?;
     // A few values take less time than handing them to another thread.
     let body = if read.weight() > HEAVY {
         let waiting = Waiting::default();
         let abandoned = Arc::clone(&waiting.abandoned);
         let work = move |app: &App| {
-            let features = app.engine().read_features(read, &|| abandoned.load(Ordering::Relaxed))?;
+            let features = app.engine().read_features(&world, read, &|| abandoned.load(Ordering::Relaxed))?;
             writer(&features).map_err(|error| ApiError::internal(&error))
         };
         apart(app, work).await?
     } else {
-        let features = app.engine().read_features(read, &|| false)?;
+        let features = app.engine().read_features(&world, read, &|| false)?;
         writer(&features).map_err(|error| ApiError::internal(&error))?
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())

@@ -19,11 +19,14 @@ pub(super) async fn live() -> Json<Live> {
 /// Also says which generation serves, and why a newer one was refused, if one was.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health", security(()),
-    responses((status = 200, body = Ready), (status = 503, body = Ready, description = "It is stopping"))
+    responses((status = 200, body = Ready), (status = 503, body = Ready, description = "It is starting or stopping"))
 )]
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
-    let (status, word) =
-        if app.draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") };
+    let (status, word) = match () {
+        () if app.draining() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        () if !app.engine().has_begun() => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        () => (StatusCode::OK, "ready"),
+    };
     (status, Json(app.engine().health(word)))
 }
 

@@ -9,7 +9,7 @@ use tastemaker_api::{
     RecommendationsResponse, RecommendedItem, SimilarQuery, parse,
 };
 use tastemaker_expr::Bind;
-use tastemaker_recommend::{RankRequest, RecommendRequest, Recommendation, SimilarRequest};
+use tastemaker_recommend::{MAX_IDS, RankRequest, RecommendRequest, Recommendation, SimilarRequest};
 use tastemaker_types::Attributes;
 
 use crate::http::body::{JsonBody, Params, PathId};
@@ -34,7 +34,7 @@ pub(super) async fn recommend(
     Extension(id): Extension<RequestId>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<RecommendationsResponse>, ApiError> {
-    answer_user(&app, id, parse(&body)?)
+    answer_user(&app, id, parse(&body)?).await
 }
 
 /// Recommend items to a user, asked for in the query string
@@ -53,7 +53,7 @@ pub(super) async fn recommend_user(
     Params(query): Params<RecommendationsQuery>,
 ) -> Result<Json<RecommendationsResponse>, ApiError> {
     let context = context(query.context.as_deref())?;
-    answer_user(&app, id, RecommendationsRequest { context, ..query.for_user(user) })
+    answer_user(&app, id, RecommendationsRequest { context, ..query.for_user(user) }).await
 }
 
 /// Find items like an item
@@ -80,7 +80,9 @@ pub(super) async fn similar(
         request_id: Some(id.0),
         ..SimilarRequest::default()
     };
-    Ok(response(app.engine().similar(&request)?, None))
+    // What cannot be read now is unknown, as an item that does not exist.
+    let _ = app.engine().bring_in(std::slice::from_ref(&request.item_id)).await;
+    Ok(response(app.engine().similar(&request).await?, None))
 }
 
 /// Order given items for a user
@@ -98,12 +100,16 @@ pub(super) async fn rank(
 ) -> Result<Json<RecommendationsResponse>, ApiError> {
     let RankBody { user_id, items, context, explain } = parse(&body)?;
     let request = RankRequest { user_id, items, context, explain, request_id: Some(id.0), now: None };
-    Ok(response(app.engine().rank(&request)?, Some(request.user_id)))
+    // Those that cannot be read now are left out, as items that do not exist.
+    if request.items.len() <= MAX_IDS {
+        let _ = app.engine().bring_in(&request.items).await;
+    }
+    Ok(response(app.engine().rank(&request).await?, Some(request.user_id)))
 }
 
-// An answer takes a millisecond of CPU time and never waits, so it is made on the thread that read the request: handing it
+// An answer takes a millisecond of CPU time and waits for nothing but Redis, so it is made on the thread that read the request: handing it
 // to another would cost more than it frees.
-fn answer_user(
+async fn answer_user(
     app: &App,
     id: RequestId,
     asked: RecommendationsRequest,
@@ -122,7 +128,7 @@ fn answer_user(
         now: None,
         request_id: Some(id.0),
     };
-    Ok(response(app.engine().recommend(&request)?, Some(request.user_id)))
+    Ok(response(app.engine().recommend(&request).await?, Some(request.user_id)))
 }
 
 fn check_filter(filter: Option<&str>, params: usize) -> Result<(), ApiError> {

@@ -2,11 +2,12 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tastemaker_config::{Config, LoadOptions};
 use tastemaker_server::{Access, Engine, EngineError};
-use tastemaker_testkit::{Client, Interactions, Project};
+use tastemaker_testkit::{Client, Interactions, Project, RedisServer};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -25,6 +26,8 @@ popular_window = "3650d"
 "#;
 
 pub(crate) struct Running {
+    /// What it serves from, if that is not its own memory.
+    pub(crate) redis: Option<RedisServer>,
     pub(crate) project: Project,
     pub(crate) client: Client,
     pub(crate) engine: Arc<Engine>,
@@ -39,13 +42,45 @@ pub(crate) fn config(project: &Project) -> Arc<Config> {
 }
 
 impl Running {
+    /// Served from memory, or from a Redis of its own where `TASTEMAKER_TEST_ONLINE` is `redis`: what holds of one holds of the other.
     pub(crate) async fn start(toml: &str) -> Self {
-        Self::of(Project::new(toml)).await
+        match std::env::var("TASTEMAKER_TEST_ONLINE").as_deref() {
+            Ok("redis") => Self::start_on(RedisServer::start(&[]), toml).await,
+            _ => Self::of(Project::new(toml)).await,
+        }
+    }
+
+    pub(crate) async fn start_on(redis: RedisServer, toml: &str) -> Self {
+        let online = format!("[storage]\nonline = \"{}\"\n", redis.url());
+        let toml = match toml.contains("[storage]\n") {
+            true => toml.replace("[storage]\n", &online),
+            false => format!("{toml}\n{online}"),
+        };
+        let server = Self { redis: Some(redis), ..Self::of(Project::new(&toml)).await };
+        server.until_online(|health| health["whole"] == true).await;
+        server
+    }
+
+    /// Waits for what readiness says of Redis.
+    pub(crate) async fn until_online(&self, holds: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let ready = self.client.get("/health/ready").await.json();
+            if holds(&ready["online"]) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "Redis did not get there: {ready}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn of(project: Project) -> Self {
+        Self::with(project, Access::ReadWrite).await
+    }
+
+    pub(crate) async fn with(project: Project, access: Access) -> Self {
         let config = config(&project);
-        let engine = tokio::task::spawn_blocking(|| Engine::open(config, Access::ReadWrite)).await.unwrap().unwrap();
+        let engine = tokio::task::spawn_blocking(move || Engine::open(config, access)).await.unwrap().unwrap();
         let engine = Arc::new(engine);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -57,7 +92,7 @@ impl Running {
             })
             .await
         });
-        Self { project, client: Client::new(base.clone()), engine, base, stop, task }
+        Self { redis: None, project, client: Client::new(base.clone()), engine, base, stop, task }
     }
 
     /// Drains it as a signal would; gives the project back for another start.

@@ -42,7 +42,7 @@ struct Shown<'a>(&'a Validation);
 
 impl Report for Shown<'_> {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Validation { answers, with_values, compared, values, mismatches, features, skipped, missed } = self.0;
+        let Validation { answers, with_values, compared, values, mismatches, features, skipped, missed, .. } = self.0;
         if !features.is_empty() {
             let header = ["feature", "compared", "different", "null then", "null now", "largest difference"];
             let mut found = table(header, [false, true, true, true, true, true]);

@@ -1,0 +1,129 @@
+//! What every request needs and no user changes: the model, and the popular and new items with their attributes as of some seconds ago. It is read
+//! from Redis in the background, tells a request which items to look at, and is what there is to answer from when Redis is gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tastemaker_features::PortableRankings;
+use tastemaker_recommend::World;
+use tastemaker_redis::{Client, KnnSearch, Operation, Value, cmd};
+use tastemaker_types::Timestamp;
+
+use crate::RemoteError;
+use crate::items::Items;
+use crate::load::{Item, Worlds};
+use crate::meta::Meta;
+use crate::model::{Models, PublishedModel};
+
+const READ: Operation = Operation::repeatable("read_base").bulk();
+/// Items read at once.
+const STEP: usize = 512;
+/// Of the items that are known, so many are read again each time, in turn.
+const AGAIN: usize = 2_048;
+
+/// A model and the index of its vectors: they go together.
+pub(crate) struct Serving {
+    pub(crate) model: PublishedModel,
+    pub(crate) search: KnnSearch,
+}
+
+/// One state of it.
+pub(crate) struct Base {
+    pub(crate) meta: Meta,
+    pub(crate) serving: Option<Arc<Serving>>,
+    pub(crate) rankings: Arc<PortableRankings>,
+    /// The listed items, without users.
+    pub(crate) world: World,
+    /// Why there is no model, though one is published.
+    pub(crate) missing_model: Option<String>,
+    items: Arc<HashMap<String, Item>>,
+    /// Where reading again goes on.
+    next: usize,
+}
+
+impl Base {
+    /// Before anything was read.
+    pub(crate) fn empty(worlds: &Worlds) -> Result<Self, RemoteError> {
+        let rankings = Arc::new(PortableRankings::default());
+        let world = worlds.of(Vec::new(), Vec::new(), &rankings, None, Timestamp::now())?;
+        let (meta, items) = (Meta::default(), Arc::default());
+        Ok(Self { meta, serving: None, rankings, world, missing_model: None, items, next: 0 })
+    }
+
+    /// What there is now; none if that is less than what is known.
+    pub(crate) async fn refreshed(
+        &self,
+        meta: Meta,
+        client: &Client,
+        items_by_id: &Items,
+        worlds: &Worlds,
+        models: &Models,
+    ) -> Result<Option<Self>, RemoteError> {
+        // A Redis that lost its data has nothing to say: what was known stays.
+        if !meta.whole && self.meta.whole {
+            return Ok(None);
+        }
+        let (serving, missing_model) = self.serving(&meta, client, models).await;
+        let rankings = if meta.rankings_at == self.meta.rankings_at {
+            Arc::clone(&self.rankings)
+        } else {
+            Arc::new(read_rankings(client).await?)
+        };
+        let mut items = HashMap::with_capacity(self.items.len());
+        let mut wanted: Vec<&str> = Vec::new();
+        for id in rankings.ids() {
+            match self.items.get(id) {
+                Some(known) => drop(items.insert(id.to_owned(), known.clone())),
+                None => wanted.push(id),
+            }
+        }
+        // Attributes change without rankings changing: some are read anew each time.
+        let mut known: Vec<&str> = rankings.ids().filter(|id| self.items.contains_key(*id)).collect();
+        known.dedup();
+        let from = if self.next >= known.len() { 0 } else { self.next };
+        let again = known.iter().skip(from).take(AGAIN).copied();
+        wanted.extend(again);
+        for ids in wanted.chunks(STEP) {
+            for (id, item) in ids.iter().zip(items_by_id.read(READ, ids).await?) {
+                match item {
+                    Some(item) => drop(items.insert((*id).to_owned(), item)),
+                    None => drop(items.remove(*id)),
+                }
+            }
+        }
+        let listed = items.values().cloned().collect();
+        let model = serving.as_ref().map(|serving| &serving.model);
+        let world = worlds.of(listed, Vec::new(), &rankings, model, Timestamp::now())?;
+        let (items, next) = (Arc::new(items), from + AGAIN);
+        Ok(Some(Self { meta, serving, rankings, world, missing_model, items, next }))
+    }
+
+    async fn serving(&self, meta: &Meta, client: &Client, models: &Models) -> (Option<Arc<Serving>>, Option<String>) {
+        let Some(version) = meta.generation else { return (None, None) };
+        let same = |serving: &&Arc<Serving>| serving.model.model().manifest().version.0 == version;
+        if let Some(known) = self.serving.as_ref().filter(same) {
+            return (Some(Arc::clone(known)), None);
+        }
+        let loading = models.clone();
+        match tokio::task::spawn_blocking(move || loading.load(version)).await {
+            Ok(Ok(model)) => {
+                let index = client.layout().index(&model.name());
+                let search = KnnSearch::new(client.clone(), index);
+                (Some(Arc::new(Serving { model, search })), None)
+            }
+            // The one before still serves; its index stays for a while.
+            Ok(Err(error)) => (self.serving.clone(), Some(error.to_string())),
+            Err(error) => (self.serving.clone(), Some(error.to_string())),
+        }
+    }
+}
+
+async fn read_rankings(client: &Client) -> Result<PortableRankings, RemoteError> {
+    let mut get = cmd("GET");
+    get.arg(client.layout().rankings());
+    let Value::BulkString(bytes) = client.call(READ, &get).await? else { return Ok(PortableRankings::default()) };
+    PortableRankings::decode(&bytes).or_else(|error| {
+        tracing::warn!(%error, "the rankings in Redis cannot be read");
+        Ok(PortableRankings::default())
+    })
+}

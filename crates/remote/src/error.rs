@@ -1,0 +1,47 @@
+//! What can go wrong between here and Redis.
+
+use tastemaker_artifacts::ArtifactError;
+use tastemaker_log::LogError;
+use tastemaker_recommend::{GenerationError, RecommendError, SetupError};
+use tastemaker_redis::RedisError;
+
+/// Why something was not read from Redis, or not written to it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// The request cannot be answered as it is.
+    #[error(transparent)]
+    Request(#[from] RecommendError),
+    /// The settings do not fit together.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The files of a generation.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// What a generation's files say.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+    /// The event log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// What Redis has was written from another log, or from one that has lost its end since.
+    #[error(
+        "Redis has records up to {redis} under this redis.prefix, but the log ends at {log}: it was filled from another log; \
+         run `tastemaker rebuild` to fill it from this one, or give the project a redis.prefix of its own"
+    )]
+    OtherLog {
+        /// One past the last record that Redis has.
+        redis: u64,
+        /// One past the last record of the log.
+        log: u64,
+    },
+    /// Redis lost data, or has not been given everything yet.
+    #[error("Redis does not have everything of this project: it is being filled, or `tastemaker rebuild` is needed")]
+    NotWhole,
+    /// There is nothing to publish.
+    #[error("no generation serves; train one (`tastemaker train`) or promote one (`tastemaker models promote`) first")]
+    NoGeneration,
+}

@@ -1,0 +1,486 @@
+//! Following the log into Redis: what records touched is noted as they are applied, and written a moment later as it then is. Redis may be slow or
+//! gone: what is noted waits, each user and item once however often it changes, and is written when Redis is back. A write carries the position of
+//! the log that it includes, and Redis takes none that is older than what it has, so retries and several writers do no harm.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tastemaker_config::{Config, Entity};
+use tastemaker_features::OnlineState;
+use tastemaker_log::LogReader;
+use tastemaker_redis::layout::meta;
+use tastemaker_redis::{BreakerState, Client, Cmd, HashWrite, Operation, Pipeline, RedisError, Script, Value, cmd};
+use tastemaker_store::Catalog;
+use tastemaker_types::{Position, Record, Timestamp};
+use tokio::sync::{Notify, watch};
+
+use crate::RemoteError;
+use crate::items::Items;
+use crate::meta::{DEFINITIONS, FILLING, Meta, PUBLISHED, definitions};
+use crate::model::{Models, PublishedModel};
+use crate::writes::Writes;
+
+const WRITE: Operation = Operation::repeatable("follow").bulk();
+const META: Operation = Operation::repeatable("meta").bulk();
+/// As long as a command of a request may take, whoever writes waits.
+const PATIENCE: Operation = Operation::repeatable("follow");
+
+/// With more than this to write, nobody waits for it.
+const BUSY: usize = 4_096;
+/// After a failure.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// Between two looks at what Redis says of itself, and two writes of rankings.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Records read at once.
+const CHUNK: usize = 8_192;
+
+/// KEYS: meta; ARGV: the moment of the rankings, and a log position, or -1. Sets them where everything was written before, so that a Redis that lost
+/// its data does not look whole; the position only rises.
+static ADVANCE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('HEXISTS', KEYS[1], 'project') == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'rankings_at', ARGV[1])
+if tonumber(ARGV[2]) > tonumber(redis.call('HGET', KEYS[1], 'log_position') or '-1') then
+  redis.call('HSET', KEYS[1], 'log_position', ARGV[2])
+end
+return 1
+",
+    )
+});
+
+/// KEYS: meta; ARGV: the project and the definitions. Says that everything is there, where filling began and nothing was lost since.
+static COMPLETE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('HDEL', KEYS[1], 'filling') == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'project', ARGV[1], 'definitions', ARGV[2])
+return 1
+",
+    )
+});
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+struct Pending {
+    users: HashSet<Box<str>>,
+    items: HashSet<Box<str>>,
+    /// The last record whose users and items were noted.
+    through: Option<Position>,
+}
+
+impl Pending {
+    fn len(&self) -> usize {
+        self.users.len() + self.items.len()
+    }
+
+    fn put_back(&mut self, other: Self) {
+        self.users.extend(other.users);
+        self.items.extend(other.items);
+    }
+}
+
+/// How far Redis is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// Users and items that wait to be written.
+    pub pending: usize,
+    /// One past the last record that Redis has; 0: none.
+    pub written: u64,
+    /// Whether Redis had everything when it was last asked.
+    pub whole: bool,
+}
+
+/// Keeps Redis up to date.
+pub struct Follower {
+    client: Client,
+    project: String,
+    definitions: Arc<str>,
+    writes: Writes,
+    models: Models,
+    log: LogReader,
+    /// What this process remembers of items, to be forgotten when they are written.
+    items: Option<Arc<Items>>,
+    /// The one that serves first, then one that is being published.
+    serving: ArcSwap<Vec<Arc<PublishedModel>>>,
+    pending: Mutex<Pending>,
+    /// Rows of items that were noted once. Events do not change an item's hash again, unless it has features of its own.
+    met: Mutex<Vec<bool>>,
+    items_have_features: bool,
+    /// One at a time, so that `written` does not run ahead of an earlier one.
+    flushing: tokio::sync::Mutex<()>,
+    /// Something was noted.
+    noted: Notify,
+    /// One past the last record that Redis has.
+    written: watch::Sender<u64>,
+    whole: AtomicBool,
+    /// Whether the records that Redis did not get before this process began were noted.
+    caught_up: AtomicBool,
+    running: AtomicBool,
+}
+
+impl Follower {
+    /// Of the state of a server that has the log: `state` is what `log` says, and every record that is applied to it from now on is noted.
+    pub fn new(
+        client: Client,
+        config: &Config,
+        catalog: Arc<Catalog>,
+        state: Arc<OnlineState>,
+        models: Models,
+        log: LogReader,
+    ) -> Self {
+        let set = state.features();
+        let of_items = |entity| entity == Entity::Item;
+        let items_have_features =
+            !set.streams(Entity::Item).kernel().is_empty() || set.views().iter().any(|view| of_items(view.entity));
+        let through = state.position();
+        Self {
+            project: config.project.name.clone(),
+            definitions: definitions(config, set),
+            writes: Writes::new(client.layout().clone(), config.redis.clone(), catalog, state, items_have_features),
+            client,
+            models,
+            log,
+            items: None,
+            serving: ArcSwap::default(),
+            pending: Mutex::new(Pending { through, ..Pending::default() }),
+            met: Mutex::default(),
+            items_have_features,
+            flushing: tokio::sync::Mutex::default(),
+            noted: Notify::new(),
+            written: watch::Sender::new(0),
+            whole: AtomicBool::new(false),
+            caught_up: AtomicBool::new(false),
+            running: AtomicBool::new(false),
+        }
+    }
+
+    /// Has these forget what is written.
+    pub fn telling(self, items: Arc<Items>) -> Self {
+        Self { items: Some(items), ..self }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn writes(&self) -> &Writes {
+        &self.writes
+    }
+
+    /// Notes what records touched, after they were applied to the state.
+    pub fn note(&self, records: &[(Position, Record)]) {
+        let catalog = self.writes.catalog().snapshot();
+        let (mut pending, mut met) = (self.pending.lock(), self.met.lock());
+        let Pending { users, items, through } = &mut *pending;
+        *through = (*through).max(records.last().map(|(position, _)| *position));
+        let mut user = |id: &str| add(users, id);
+        let mut event_of = |id: &str, items: &mut HashSet<Box<str>>| {
+            let first = catalog.row(id).is_none_or(|row| {
+                let row = row as usize;
+                if met.len() <= row {
+                    met.resize(row + 1, false);
+                }
+                met.get_mut(row).is_none_or(|met| !std::mem::replace(met, true))
+            });
+            if first || self.items_have_features {
+                add(items, id);
+            }
+        };
+        for (_, record) in records {
+            match record {
+                Record::Event(event) => {
+                    user(&event.user_id);
+                    event_of(&event.item_id, items);
+                }
+                Record::FeatureRow(row) => {
+                    row.user_id.as_deref().into_iter().for_each(&mut user);
+                    row.item_id.as_deref().into_iter().for_each(|id| add(items, id));
+                }
+                Record::UserUpsert(upsert) => user(&upsert.id),
+                Record::UserDelete { id, .. } => user(id),
+                Record::ItemUpsert(upsert) => add(items, &upsert.id),
+                Record::ItemDelete { id, .. } => add(items, id),
+                Record::Served(_) => {}
+            }
+        }
+        drop((pending, met));
+        self.noted.notify_one();
+    }
+
+    /// Notes every user and item, as after a loss of Redis's data.
+    pub fn note_all(&self) {
+        let catalog = self.writes.catalog().snapshot();
+        let users = self.writes.state().user_ids_after(None, usize::MAX >> 1);
+        let mut pending = self.pending.lock();
+        pending.users.extend(users.into_iter().map(String::into_boxed_str));
+        let alive = (0..catalog.len() as u32).filter(|row| catalog.alive(*row));
+        pending.items.extend(alive.filter_map(|row| Some(catalog.id(row)?.to_string().into_boxed_str())));
+    }
+
+    /// How far Redis is behind.
+    pub fn lag(&self) -> Lag {
+        Lag {
+            pending: self.pending.lock().len(),
+            written: *self.written.borrow(),
+            whole: self.whole.load(Ordering::Acquire),
+        }
+    }
+
+    /// Writes what was noted until now. What could not be written stays noted.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn flush(&self, progress: impl Fn(usize)) -> Result<usize, RedisError> {
+        let _flushing = self.flushing.lock().await;
+        let mut taken = {
+            let mut pending = self.pending.lock();
+            let through = pending.through;
+            std::mem::replace(&mut *pending, Pending { through, ..Pending::default() })
+        };
+        // What is read from the state below includes at least what was noted by now.
+        let Some(position) = taken.through else { return Ok(0) };
+        let result = self.write(&mut taken, position, progress).await;
+        match &result {
+            Ok(_) => self.rise(position.0 + 1),
+            Err(_) => self.pending.lock().put_back(taken),
+        }
+        result
+    }
+
+    /// Writes and takes away what is pending, a pipeline at a time.
+    async fn write(
+        &self,
+        pending: &mut Pending,
+        position: Position,
+        progress: impl Fn(usize),
+    ) -> Result<usize, RedisError> {
+        let batch = self.client.config().pipeline.max(1);
+        let mut done = 0;
+        loop {
+            let items: Vec<Box<str>> = pending.items.iter().take(batch).cloned().collect();
+            let users: Vec<Box<str>> = pending.users.iter().take(batch - items.len()).cloned().collect();
+            if items.is_empty() && users.is_empty() {
+                return Ok(done);
+            }
+            let writes = {
+                let models = self.serving.load();
+                let items = items.iter().map(|id| self.writes.item(id, position, &models));
+                let model = models.first().map(|model| &**model);
+                let users = users.iter().map(|id| self.writes.user(id, position, model));
+                items.chain(users).collect::<Vec<HashWrite>>()
+            };
+            self.client.write_hashes(WRITE, &writes).await?;
+            done += writes.len();
+            for id in &items {
+                self.items.iter().for_each(|known| known.forget(id));
+                pending.items.remove(id);
+            }
+            for id in &users {
+                pending.users.remove(id);
+            }
+            progress(done);
+        }
+    }
+
+    /// Follows until it is dropped. A Redis that has nothing is given everything.
+    pub async fn run(self: Arc<Self>) {
+        self.running.store(true, Ordering::Release);
+        let mut looked: Option<Instant> = None;
+        let mut failing = false;
+        loop {
+            let due = looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
+            let result = self.step(due).await;
+            if due {
+                looked = Some(Instant::now());
+            }
+            match result {
+                Ok(()) if failing => {
+                    failing = false;
+                    tracing::info!(server = self.client.server(), "Redis takes writes again");
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    if !failing {
+                        failing = true;
+                        tracing::warn!(server = self.client.server(), %error, "Redis is not written; what changes waits");
+                    }
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+            }
+            let look = looked.map_or(Duration::ZERO, |at| LOOK_EVERY.saturating_sub(at.elapsed()));
+            tokio::select! {
+                () = self.noted.notified() => {}
+                () = tokio::time::sleep(look) => {}
+            }
+        }
+    }
+
+    /// Waits until Redis has the records up to a position, so that whoever wrote them reads them there; not if it does not answer, or has much else to
+    /// take, and never longer than a command may.
+    pub async fn reached(&self, position: Position) {
+        let busy = self.pending.lock().len() > BUSY;
+        if busy || !self.running() || !self.whole() || self.client.breaker() != BreakerState::Closed {
+            return;
+        }
+        let mut written = self.written.subscribe();
+        let there = written.wait_for(|written| *written > position.0);
+        let _in_time = tokio::time::timeout(self.client.deadline(PATIENCE), there).await.is_ok();
+    }
+
+    fn rise(&self, written: u64) {
+        self.written.send_if_modified(|known| {
+            let more = written > *known;
+            *known = written.max(*known);
+            more
+        });
+    }
+
+    async fn step(&self, due: bool) -> Result<(), RemoteError> {
+        if due {
+            self.look().await?;
+        }
+        self.flush(|_| ()).await?;
+        if due {
+            self.advance().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody keeps this going, so that what changes is written.
+    pub(crate) fn running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn whole(&self) -> bool {
+        self.whole.load(Ordering::Acquire)
+    }
+
+    /// Looks at what Redis says of itself: whether it is whole, and which generations its items need vectors of.
+    pub(crate) async fn look(&self) -> Result<(), RemoteError> {
+        let mut meta = Meta::read(&self.client).await?;
+        if meta.whole && meta.definitions.as_deref() != Some(&*self.definitions) {
+            self.check_log(meta.log_position.map_or(0, |position| position + 1))?;
+            tracing::warn!(
+                server = self.client.server(),
+                "Redis was written under other settings; writing everything anew"
+            );
+            self.forget().await?;
+            meta = Meta::read(&self.client).await?;
+        }
+        if meta.whole {
+            self.catch_up(meta.log_position.map_or(0, |position| position + 1)).await?;
+        } else if !self.caught_up.swap(true, Ordering::AcqRel) || !meta.filling {
+            if self.whole() {
+                tracing::warn!(server = self.client.server(), "Redis lost its data; writing everything anew");
+            }
+            // Everything from now on is written to a Redis that still has this mark, or all is begun again.
+            let mut mark = cmd("HSET");
+            mark.arg(self.client.layout().meta()).arg(FILLING).arg(1);
+            self.client.call(META, &mark).await?;
+            self.note_all();
+        }
+        let named = meta.generation.into_iter().chain(meta.publishing);
+        let mut models = Vec::new();
+        for version in named {
+            match self.model(version) {
+                Ok(model) => models.push(model),
+                // Items that change get no vector of it until its files are here. Who publishes hears of it.
+                Err(error) => tracing::debug!(version, %error, "the model of a generation in Redis is not here"),
+            }
+        }
+        self.serving.store(Arc::new(models));
+        self.whole.store(meta.whole, Ordering::Release);
+        Ok(())
+    }
+
+    /// Notes, once, what the records say that Redis does not have from before this process began. `next` is the first of them.
+    async fn catch_up(&self, next: u64) -> Result<(), RemoteError> {
+        if self.caught_up.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.check_log(next)?;
+        let mut records = self.log.read_from(Position(next));
+        loop {
+            let chunk = records.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
+            if chunk.is_empty() {
+                break;
+            }
+            self.note(&chunk);
+            tokio::task::yield_now().await;
+        }
+        self.rise(next);
+        self.caught_up.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Refuses a Redis that has more than this log.
+    fn check_log(&self, next: u64) -> Result<(), RemoteError> {
+        let end = self.log.end()?.0;
+        if next > end { Err(RemoteError::OtherLog { redis: next, log: end }) } else { Ok(()) }
+    }
+
+    /// Takes away what says that anything can be answered from Redis: the marks, and the indexes, which name attributes.
+    async fn forget(&self) -> Result<(), RemoteError> {
+        let mut marks = vec![meta::PROJECT.to_owned(), meta::GENERATION.to_owned(), DEFINITIONS.to_owned()];
+        for (version, _) in Meta::of_generations(&self.client, PUBLISHED).await? {
+            self.client.drop_index(&version.to_string()).await?;
+            marks.push(format!("{PUBLISHED}{version}"));
+        }
+        let mut forget = cmd("HDEL");
+        forget.arg(self.client.layout().meta()).arg(&marks);
+        self.client.call(META, &forget).await?;
+        Ok(())
+    }
+
+    /// A model that is known already, or loaded now.
+    pub(crate) fn model(&self, version: u64) -> Result<Arc<PublishedModel>, RemoteError> {
+        let of_version = |model: &&Arc<PublishedModel>| model.model().manifest().version.0 == version;
+        match self.serving.load().iter().find(of_version) {
+            Some(known) => Ok(Arc::clone(known)),
+            None => Ok(Arc::new(self.models.load(version)?)),
+        }
+    }
+
+    pub(crate) fn models(&self) -> &Models {
+        &self.models
+    }
+
+    /// Writes the rankings and how far Redis is, and, once everything is there, that it is whole.
+    pub(crate) async fn advance(&self) -> Result<(), RemoteError> {
+        let (now, layout) = (Timestamp::now(), self.client.layout());
+        let rankings = self.writes.state().export_rankings(now);
+        let mut set = cmd("SET");
+        set.arg(layout.rankings()).arg(rankings);
+        self.client.call(WRITE, &set).await?;
+        if !self.whole() && self.pending.lock().len() == 0 {
+            let mut complete = COMPLETE.run(layout.meta());
+            complete.arg(&self.project).arg(&*self.definitions);
+            if self.run_script(&COMPLETE, complete).await? == Value::Int(1) {
+                self.whole.store(true, Ordering::Release);
+            }
+        }
+        let mut advance = ADVANCE.run(layout.meta());
+        let last = self.written.borrow().checked_sub(1).map_or(-1, |last| last as i64);
+        advance.arg(now.as_micros()).arg(last);
+        self.run_script(&ADVANCE, advance).await.map(|_| ())
+    }
+
+    async fn run_script(&self, script: &'static Script, run: Cmd) -> Result<Value, RemoteError> {
+        let mut pipeline = Pipeline::new();
+        pipeline.add_command(run);
+        let answer = self.client.scripts(META, script, &pipeline).await?.pop();
+        Ok(answer.transpose()?.unwrap_or(Value::Nil))
+    }
+}
+
+fn add(ids: &mut HashSet<Box<str>>, id: &str) {
+    if !ids.contains(id) {
+        ids.insert(id.into());
+    }
+}

@@ -1,0 +1,80 @@
+//! What Redis returned, as a small world for one request.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tastemaker_features::set::SharedFeatures;
+use tastemaker_features::{OnlineState, PortableRankings, PortableUser, StateOptions};
+use tastemaker_recommend::{GenerationError, ServingGeneration, World};
+use tastemaker_store::index::NO_ROW;
+use tastemaker_store::{Catalog, ItemChange};
+use tastemaker_types::{AttributeSchema, Attributes, EntityUpsert, Timestamp, UpsertMode};
+
+use crate::model::PublishedModel;
+use crate::row::ItemRow;
+
+/// An item that may be in the answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) id: String,
+    pub(crate) row: ItemRow,
+    /// What is remembered of it for its features.
+    pub(crate) state: Option<Vec<u8>>,
+}
+
+/// What small worlds have in common.
+pub(crate) struct Worlds {
+    pub(crate) attributes: AttributeSchema,
+    pub(crate) options: StateOptions,
+    pub(crate) features: SharedFeatures,
+}
+
+impl Worlds {
+    /// A world of these items and users. Items that the users liked and that are not among them are there for the users' vectors alone.
+    pub(crate) fn of(
+        &self,
+        items: Vec<Item>,
+        users: Vec<(&str, &PortableUser, Attributes)>,
+        rankings: &PortableRankings,
+        model: Option<&PublishedModel>,
+        now: Timestamp,
+    ) -> Result<World, GenerationError> {
+        let mut there: HashSet<&str> = HashSet::with_capacity(items.len());
+        let listed: Vec<&Item> = items.iter().filter(|item| there.insert(&item.id)).collect();
+        let history = users.iter().flat_map(|(_, user, _)| user.history());
+        let liked: Vec<&str> = history.map(|liked| liked.item_id.as_str()).filter(|id| there.insert(id)).collect();
+        let upserts = listed.iter().map(|item| EntityUpsert {
+            id: item.id.clone(),
+            timestamp: item.row.first_seen,
+            mode: UpsertMode::Replace,
+            attributes: item.row.attributes.clone(),
+        });
+        let upserts: Vec<EntityUpsert> = upserts.collect();
+        let changes = upserts.iter().map(ItemChange::Upsert);
+        let hidden = liked.iter().map(|id| ItemChange::Seen { id, timestamp: Timestamp::EPOCH });
+        let catalog = Arc::new(Catalog::new(self.attributes.clone()));
+        catalog.apply(&changes.chain(hidden).collect::<Vec<_>>());
+
+        let features = Arc::clone(&self.features);
+        let state = OnlineState::with_features(self.options.clone(), Arc::clone(&catalog), features);
+        for (id, user, attributes) in users {
+            state.import_user(id, user, attributes);
+        }
+        for (row, item) in (0u32..).zip(&listed) {
+            if let Some(Err(error)) = item.state.as_ref().map(|bytes| state.import_item(row, bytes)) {
+                // As one of which nothing is known; the server with the log writes it anew.
+                tracing::warn!(%error, "the state of an item in Redis cannot be read");
+            }
+        }
+        state.import_items_through(listed.iter().filter_map(|item| item.row.through).max());
+        state.import_rankings(rankings, now);
+        let snapshot = catalog.snapshot();
+        let place = |model: &PublishedModel, row| snapshot.id(row).and_then(|id| model.place(id)).unwrap_or(NO_ROW);
+        let generation = model.map(|model| {
+            let places = (0..snapshot.len() as u32).map(|row| place(model, row)).collect();
+            ServingGeneration::of_few(model.model(), places).map(Arc::new)
+        });
+        let hidden = (upserts.len() as u32..snapshot.len() as u32).collect();
+        Ok(World { catalog, state: Arc::new(state), generation: generation.transpose()?, hidden })
+    }
+}
