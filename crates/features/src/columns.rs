@@ -14,7 +14,14 @@ use crate::set::ValueType;
 
 /// The values of cells; of another type than the feature's they are NULL.
 pub fn feature_column(value_type: ValueType, cells: &[Cell]) -> ArrayRef {
-    let values = cells.iter().map(|cell| cell.value.as_ref());
+    value_column(value_type, cells.iter().map(|cell| cell.value.as_ref()))
+}
+
+/// As [`feature_column`], of values without their cells.
+pub(crate) fn value_column<'a>(
+    value_type: ValueType,
+    values: impl Iterator<Item = Option<&'a FeatureValue>>,
+) -> ArrayRef {
     match value_type {
         ValueType::Number => Arc::new(
             values.map(|v| if let FeatureValue::Number(v) = v? { Some(*v) } else { None }).collect::<Float64Array>(),

@@ -154,6 +154,26 @@ impl ReadPlan {
             }
     }
 
+    /// The plan without some of the wanted features.
+    pub(crate) fn without(&self, left_out: &[FeatureId]) -> Self {
+        Self::new(&self.set, self.wanted.iter().filter(|id| !left_out.contains(id)).copied().collect())
+    }
+
+    /// Whether an expression reads this feature.
+    pub(crate) fn computes_from(&self, id: FeatureId) -> bool {
+        let expression = |computed: &FeatureId| match self.set.feature(*computed)?.source {
+            Source::Expression(number) => self.set.expression(number),
+            _ => None,
+        };
+        let mut inputs = self.computed.iter().filter_map(expression).flat_map(|expression| expression.inputs());
+        inputs.any(|(_, input)| matches!(input, InputColumn::Feature(read) if *read == id))
+    }
+
+    /// Whether any of the features is an expression.
+    pub(crate) fn computes(&self) -> bool {
+        !self.computed.is_empty()
+    }
+
     pub(crate) fn user_attributes(&self) -> bool {
         self.user_attributes
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions};
 use arrow_schema::{ArrowError, Field, Schema};
 use tastemaker_config::Entity;
 use tastemaker_types::{Attributes, FeatureValue, Timestamp};
 
-use crate::columns::attribute_column;
+use super::alone::Told;
+use crate::columns::{attribute_column, value_column};
 use crate::read::{FetchedAttributes, Status};
 use crate::set::{FeatureId, ValueType};
 use crate::{Cell, FeatureColumn, Fetched, ReadPlan};
@@ -22,6 +23,7 @@ pub(super) struct Answers {
 
 struct Column {
     id: FeatureId,
+    value_type: ValueType,
     statuses: Vec<Status>,
     values: Values,
 }
@@ -58,15 +60,16 @@ impl Answers {
         plan.push(&mut unknown, entity, None, Timestamp::EPOCH, || None);
         let column = |FeatureColumn { id, cells }: FeatureColumn| {
             let value = cells.into_iter().next().and_then(|cell| cell.value);
-            let values = match (plan.set().feature(id).map(|feature| feature.value_type), value) {
-                (Some(ValueType::Number), Some(FeatureValue::Number(default))) => Values::Numbers(vec![default; rows]),
-                (Some(ValueType::Number), _) => Values::Numbers(vec![f64::NAN; rows]),
+            let value_type = plan.set().feature(id)?.value_type;
+            let values = match (value_type, value) {
+                (ValueType::Number, Some(FeatureValue::Number(default))) => Values::Numbers(vec![default; rows]),
+                (ValueType::Number, _) => Values::Numbers(vec![f64::NAN; rows]),
                 (_, default) => Values::Others(vec![default.map(Box::new); rows]),
             };
-            Column { id, statuses: vec![Status::NotFound; rows], values }
+            Some(Column { id, value_type, statuses: vec![Status::NotFound; rows], values })
         };
         let attributes = if wants_attributes(plan, entity) { vec![None; rows] } else { Vec::new() };
-        Self { entity, columns: unknown.into_iter().map(column).collect(), attributes }
+        Self { entity, columns: unknown.into_iter().filter_map(column).collect(), attributes }
     }
 
     /// Notes what some rows are told.
@@ -81,6 +84,22 @@ impl Answers {
                 *place = attributes;
             }
         }
+    }
+
+    /// A feature of the rows from `from` on as it was told, without a detour over cells; none if the feature is no stored one of this entity.
+    pub(super) fn column(&self, id: FeatureId, from: usize, rows: usize) -> Option<Told> {
+        let column = self.columns.iter().find(|column| column.id == id)?;
+        let array: ArrayRef = match &column.values {
+            Values::Numbers(numbers) => {
+                let numbers = numbers.get(from..from + rows)?.iter();
+                Arc::new(numbers.map(|number| (!number.is_nan()).then_some(*number)).collect::<Float64Array>())
+            }
+            Values::Others(values) => {
+                let values = values.get(from..from + rows)?.iter();
+                value_column(column.value_type, values.map(Option::as_deref))
+            }
+        };
+        Some((array, column.statuses.get(from..from + rows)?.to_vec()))
     }
 
     /// The rows from `from` on as if they had been fetched.

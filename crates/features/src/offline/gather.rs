@@ -1,6 +1,6 @@
 //! One pass over the log: what happened to the entities that rows ask about is put aside by entity.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -46,6 +46,8 @@ pub(super) struct Gathered {
     pub(super) spilled: Spilled,
     /// Deleted users: nothing of theirs before their last deletion is known any more.
     pub(super) forgotten: HashMap<String, Forgotten>,
+    /// The numbers of the views of which there are rows.
+    pub(super) views: HashSet<u16>,
 }
 
 /// The last deletion of a user.
@@ -71,6 +73,7 @@ struct Gatherer<'a> {
     interest: &'a Interest<'a>,
     spill: Spill,
     forgotten: HashMap<String, Forgotten>,
+    views: HashSet<u16>,
     scratch: Vec<u8>,
 }
 
@@ -84,7 +87,8 @@ pub(super) fn gather(
 ) -> Result<Gathered, OfflineError> {
     let interest = Interest::new(plan, who, options);
     let spill = Spill::new(&options.work_dir, 3 * PARTITIONS)?;
-    let mut gatherer = Gatherer { interest: &interest, spill, forgotten: HashMap::new(), scratch: Vec::new() };
+    let mut gatherer =
+        Gatherer { interest: &interest, spill, forgotten: HashMap::new(), views: HashSet::new(), scratch: Vec::new() };
     let Some((log, end)) = log else { return Ok(gatherer.finish()) };
     let set = plan.set();
     let catalog = Catalog::new(set.item_attributes().clone());
@@ -206,7 +210,7 @@ impl<'a> Interest<'a> {
 
 impl Gatherer<'_> {
     fn finish(self) -> Gathered {
-        Gathered { spilled: self.spill.finish(), forgotten: self.forgotten }
+        Gathered { spilled: self.spill.finish(), forgotten: self.forgotten, views: self.views }
     }
 
     fn run(&mut self, run: &Run<'_>) -> Result<(), OfflineError> {
@@ -290,7 +294,10 @@ impl Gatherer<'_> {
         };
         let at = at.as_micros();
         match self.interest.find(view.entity, row.user_id.as_deref(), row.item_id.as_deref(), at) {
-            Some(number) => self.put(view.entity, number, at, position, &Happened::Row(StoredRow::from(&row_of_view))),
+            Some(number) => {
+                self.views.insert(row_of_view.view);
+                self.put(view.entity, number, at, position, &Happened::Row(StoredRow::from(&row_of_view)))
+            }
             None => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! Historical features: for rows of entities and times, every feature as it was at that time.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 use tastemaker_config::{Entity, FeatureViewConfig};
 use tastemaker_log::LogReader;
-use tastemaker_types::{Attributes, Timestamp};
+use tastemaker_types::{Attributes, Position, Timestamp};
 
+use super::alone::{Alone, Told};
 use super::answers::Answers;
 use super::asked::Asked;
 use super::gather::{AskedAbout, PARTITIONS, Who, gather};
@@ -80,6 +82,10 @@ pub struct HistoricalChunk<'a> {
     historical: &'a Historical,
     batches: Vec<RecordBatch>,
     times: Vec<Timestamp>,
+    /// Features that are columns of tables.
+    alone: Vec<Alone<'a>>,
+    /// The other ones.
+    plan: ReadPlan,
     answers: Vec<(Entity, Answers)>,
 }
 
@@ -142,25 +148,39 @@ impl Historical {
         chunk: EntityChunk,
         progress: &mut (dyn FnMut(Progress) -> ControlFlow<()> + Send),
     ) -> Result<HistoricalChunk<'_>, OfflineError> {
+        let log = self.log.as_ref().map(|log| Ok::<_, OfflineError>((log, log.end()?))).transpose()?;
+        let log = log.filter(|(_, end)| *end > Position(0));
+        // Whoever is not swept has to be known only if the log may say something of them.
+        let known = if log.is_some() { &self.plan } else { &self.swept(&HashSet::new()) };
         let mut asked: AskedAbout = [None, None, None];
         for ((entity, keys), asked) in KEYS.into_iter().zip(&mut asked) {
-            if self.plan.needs(entity) {
+            if known.needs(entity) {
                 *asked = Some(Asked::new(chunk.join_rows(keys)?));
             }
         }
         let rows = chunk.times().len();
-        let mut answers = Vec::new();
-        let log = self.log.as_ref().map(|log| Ok::<_, OfflineError>((log, log.end()?))).transpose()?;
         let gathered = gather(&self.plan, &Who::Asked(&asked), log, &self.options, progress)?;
+        let mut alone = Vec::new();
+        for (entity, keys) in KEYS {
+            for table in self.alone(&gathered.views).filter(|table| table.entity == entity) {
+                alone.push(table.features(&chunk.join_rows(keys)?, &self.options)?);
+            }
+        }
+        let plan = self.swept(&gathered.views);
+        let is_alone = |table: &ViewTable| self.alone(&gathered.views).any(|alone| alone.number == table.number);
+        for ((entity, _), asked) in KEYS.into_iter().zip(&mut asked) {
+            asked.take_if(|_| !plan.needs(entity));
+        }
+        let mut answers = Vec::new();
         let total = (asked.iter().flatten().count() * PARTITIONS) as u64;
         let progress = Mutex::new((0, progress));
         for ((entity, _), asked) in KEYS.into_iter().zip(&asked) {
             let Some(asked) = asked else { continue };
-            let tables = self.tables.iter().filter(|table| table.entity == entity);
+            let tables = self.tables.iter().filter(|table| table.entity == entity && !is_alone(table));
             let tables: Vec<TableRows> =
                 tables.map(|table| table.rows(&asked.rows, &self.options)).collect::<Result<_, _>>()?;
-            let sweep = Sweep { plan: &self.plan, entity, asked, gathered: &gathered, tables: &tables };
-            let told = Mutex::new(Answers::new(&self.plan, entity, rows));
+            let sweep = Sweep { plan: &plan, entity, asked, gathered: &gathered, tables: &tables };
+            let told = Mutex::new(Answers::new(&plan, entity, rows));
             (0..PARTITIONS).into_par_iter().try_for_each(|partition| {
                 let part = sweep.partition(partition)?;
                 told.lock().tell(part);
@@ -174,7 +194,19 @@ impl Historical {
             answers.push((entity, told.into_inner()));
         }
         let times = chunk.times().values().iter().map(|micros| Timestamp::from_micros(*micros)).collect();
-        Ok(HistoricalChunk { historical: self, batches: chunk.batches, times, answers })
+        Ok(HistoricalChunk { historical: self, batches: chunk.batches, times, alone, plan, answers })
+    }
+
+    /// The views whose features are columns of their tables, if the log has rows of `logged` ones.
+    fn alone(&self, logged: &HashSet<u16>) -> impl Iterator<Item = &ViewTable> {
+        self.tables.iter().filter(|table| !table.alone.is_empty() && !logged.contains(&table.number))
+    }
+
+    /// What remains to be seen entity by entity, if the log has rows of `logged` views.
+    fn swept(&self, logged: &HashSet<u16>) -> ReadPlan {
+        let alone: Vec<FeatureId> =
+            self.alone(logged).flat_map(|table| table.alone.iter().map(|feature| feature.id)).collect();
+        self.plan.without(&alone)
     }
 }
 
@@ -193,36 +225,64 @@ impl HistoricalChunk<'_> {
             starts.push((start, batch));
             start += batch.num_rows();
         }
-        // So many at once keep the cores busy and the memory small.
-        for group in starts.chunks(2 * rayon::current_num_threads()) {
-            let made: Vec<RecordBatch> = group
-                .par_iter()
-                .map(|(start, batch)| self.batch(*start, batch))
-                .collect::<Result<_, OfflineError>>()?;
-            made.iter().try_for_each(&mut write)?;
+        let make = |group: &[(usize, &RecordBatch)]| -> Result<Vec<RecordBatch>, OfflineError> {
+            group.par_iter().map(|(start, batch)| self.batch(*start, batch)).collect()
+        };
+        // So many at once keep the cores busy and the memory small. They are made while those before them are written.
+        let mut groups = starts.chunks(2 * rayon::current_num_threads());
+        let mut made = groups.next().map(make).transpose()?;
+        while let Some(batches) = made {
+            let mut next = Ok(None);
+            let written = rayon::in_place_scope(|scope| {
+                scope.spawn(|_| next = groups.next().map(make).transpose());
+                batches.iter().try_for_each(&mut write)
+            });
+            written?;
+            made = next?;
         }
         Ok(())
     }
 
     fn batch(&self, start: usize, rows: &RecordBatch) -> Result<RecordBatch, OfflineError> {
-        let plan = &self.historical.plan;
-        let fetched = self
-            .answers
-            .iter()
-            .map(|(entity, answers)| answers.fetched(plan, start, rows.num_rows()).map(|fetched| (*entity, fetched)));
-        let fetched: Vec<(Entity, Fetched)> = fetched.collect::<Result<_, _>>()?;
-        let fetched: Vec<(Entity, &Fetched)> = fetched.iter().map(|(entity, fetched)| (*entity, fetched)).collect();
-        let times = self.times.get(start..start + rows.num_rows()).unwrap_or_default();
-        let columns = plan.assemble_at(times, &Attributes::new(), &fetched)?;
+        let count = rows.num_rows();
+        let mut told: HashMap<FeatureId, Told> = HashMap::new();
+        for alone in &self.alone {
+            told.extend(alone.columns(start..start + count)?);
+        }
+        if self.plan.computes() {
+            told.extend(self.computed(start, count)?);
+        } else {
+            let answers = || self.answers.iter().map(|(_, answers)| answers);
+            let column = |id: &FeatureId| Some((*id, answers().find_map(|answers| answers.column(*id, start, count))?));
+            told.extend(self.plan.wanted().iter().filter_map(column));
+        }
         let mut arrays = rows.columns().to_vec();
-        for FeatureColumn { id, cells } in &columns {
-            let Some(feature) = plan.set().feature(*id) else { continue };
-            arrays.push(feature_column(feature.value_type, cells));
+        for (id, _) in &self.historical.columns {
+            let Some((values, statuses)) = told.get(id) else { continue };
+            arrays.push(ArrayRef::clone(values));
             if self.historical.options.statuses {
-                let statuses = cells.iter().map(|cell| Some(cell.status.name()));
-                arrays.push(Arc::new(statuses.collect::<StringArray>()) as ArrayRef);
+                let statuses = statuses.iter().map(|status| Some(status.name()));
+                arrays.push(Arc::new(statuses.collect::<StringArray>()));
             }
         }
         Ok(RecordBatch::try_new(self.historical.schema(rows.schema_ref()), arrays)?)
+    }
+
+    /// The features that are not columns of tables, of which some are expressions.
+    fn computed(&self, start: usize, rows: usize) -> Result<Vec<(FeatureId, Told)>, OfflineError> {
+        let fetched = self
+            .answers
+            .iter()
+            .map(|(entity, answers)| answers.fetched(&self.plan, start, rows).map(|fetched| (*entity, fetched)));
+        let fetched: Vec<(Entity, Fetched)> = fetched.collect::<Result<_, _>>()?;
+        let fetched: Vec<(Entity, &Fetched)> = fetched.iter().map(|(entity, fetched)| (*entity, fetched)).collect();
+        let times = self.times.get(start..start + rows).unwrap_or_default();
+        let columns = self.plan.assemble_at(times, &Attributes::new(), &fetched)?;
+        let told = |FeatureColumn { id, cells }: &FeatureColumn| {
+            let feature = self.plan.set().feature(*id)?;
+            let statuses = cells.iter().map(|cell| cell.status).collect();
+            Some((*id, (feature_column(feature.value_type, cells), statuses)))
+        };
+        Ok(columns.iter().filter_map(told).collect())
     }
 }

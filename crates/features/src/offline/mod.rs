@@ -3,6 +3,7 @@
 //! these with what was logged, and [`ViewRows`] brings the newest rows of batch tables into the log. All read the log in one pass, in memory
 //! that does not grow with the number of events.
 
+mod alone;
 mod answers;
 mod asked;
 mod attributes;

@@ -78,14 +78,21 @@ impl Sweep<'_> {
         let kernel = self.plan.set().streams(self.entity).kernel();
         let with_attributes = wants_attributes(self.plan, self.entity);
         let mut living = Living::default();
+        let mut told = vec![None; self.tables.len()];
         let mut entries = entries.iter().peekable();
         for asking in asking {
             while let Some(entry) = entries.next_if(|entry| entry.at <= asking.time) {
                 living.apply(kernel, entry)?;
+                told.fill(None);
             }
-            for table in self.tables {
-                if let Some(row) = table.row(asking.row as usize) {
+            for (table, told) in self.tables.iter().zip(&mut told) {
+                let place = table.place(asking.row as usize);
+                // What it was told last it knows, unless the log has said something since.
+                if place != *told
+                    && let Some(row) = table.row(asking.row as usize)
+                {
                     living.features.put(Position(0), row);
+                    *told = place;
                 }
             }
             let now = Timestamp::from_micros(asking.time);

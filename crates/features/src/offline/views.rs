@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tastemaker_config::{Entity, FeatureViewConfig};
-use tastemaker_types::Timestamp;
+use tastemaker_types::{Timestamp, Window};
 
+use super::alone::{Alone, AloneFeature};
 use super::{HistoricalOptions, OfflineError};
 use crate::ReadPlan;
 use crate::columns::value_at;
@@ -53,11 +54,14 @@ fn feature_type(value_type: ValueType) -> Option<FeatureType> {
 
 /// The table of a view that features are wanted of.
 pub(super) struct ViewTable {
-    number: u16,
+    pub(super) number: u16,
     pub(super) entity: Entity,
     table: Table,
+    ttl: Option<Window>,
     /// Of each column of the view: its type and its place in what is read, if it is wanted.
     columns: Arc<[(ValueType, Option<usize>)]>,
+    /// The features of the view that are wanted, if they need not be seen row by row as long as the log has no rows of the view; else none.
+    pub(super) alone: Vec<AloneFeature>,
 }
 
 /// What a table says to the rows that ask.
@@ -86,11 +90,19 @@ impl ViewTable {
                 continue;
             }
             let place = |name: &String| source.features.iter().position(|column| column.name == *name);
-            let columns = view.columns.iter().map(|(name, value_type)| (*value_type, place(name))).collect();
+            let columns: Arc<[_]> = view.columns.iter().map(|(name, kind)| (*kind, place(name))).collect();
+            let alone = alone(plan, view.entity, number, &columns);
+            let ttl = views.get(number).and_then(|view| view.ttl);
             let Ok(number) = u16::try_from(number) else { continue };
-            tables.push(Self { number, entity: view.entity, table: Table::open(&source)?, columns });
+            tables.push(Self { number, entity: view.entity, table: Table::open(&source)?, ttl, columns, alone });
         }
         Ok(tables)
+    }
+
+    /// Looks up what the features of the view were at the times of `rows`, if the log has no rows of it.
+    pub(super) fn features(&self, rows: &JoinRows, options: &HistoricalOptions) -> Result<Alone<'_>, OfflineError> {
+        let options = JoinOptions { ttl: self.ttl, include_late: options.include_late };
+        Ok(Alone { features: &self.alone, joined: join(rows, &self.table, &options)? })
     }
 
     /// Looks up what was known at the times of `rows`.
@@ -102,7 +114,32 @@ impl ViewTable {
     }
 }
 
+/// The wanted features of a view, unless there is one of them that an expression reads, or whose lists may have nulls in them, which a
+/// value has not.
+fn alone(plan: &ReadPlan, entity: Entity, view: usize, columns: &[(ValueType, Option<usize>)]) -> Vec<AloneFeature> {
+    let mut features = Vec::new();
+    for id in plan.stored(entity) {
+        let Some(feature) = plan.set().feature(*id) else { continue };
+        let Source::View { view: of, column } = feature.source else { continue };
+        if of != view {
+            continue;
+        }
+        let place = columns.get(column).and_then(|(_, place)| *place);
+        let (Some(place), false) = (place, feature.value_type == ValueType::Texts || plan.computes_from(*id)) else {
+            return Vec::new();
+        };
+        let (value_type, default) = (feature.value_type, feature.default.clone());
+        features.push(AloneFeature { id: *id, value_type, default, place });
+    }
+    features
+}
+
 impl TableRows {
+    /// Where the row is in the table; see [`TableRows::row`].
+    pub(super) fn place(&self, asking: usize) -> Option<(u32, u32)> {
+        self.joined.place(asking)
+    }
+
     /// The row of the view that was known to a row that asks.
     pub(super) fn row(&self, asking: usize) -> Option<ViewRow> {
         let found = self.joined.found(asking)?;

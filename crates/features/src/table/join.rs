@@ -231,6 +231,14 @@ impl Joined {
         self.refused
     }
 
+    /// Where the row is that answers a row, unless it is too old: two that ask and are answered by one row get the same.
+    pub(crate) fn place(&self, row: usize) -> Option<(u32, u32)> {
+        match self.found.get(row)? {
+            Found::At { part, row, .. } => Some((*part, *row)),
+            Found::Nothing | Found::TooOld { .. } => None,
+        }
+    }
+
     /// The row that answers a row, unless it is too old.
     pub(crate) fn found(&self, row: usize) -> Option<FoundRow<'_>> {
         match self.found.get(row)? {

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Float64Type;
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::types::{Float32Type, Float64Type};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use proptest::prelude::*;
 use tastemaker_types::{FeatureValue, Record, Timestamp, UpsertMode, Value, Window};
 
@@ -167,6 +169,59 @@ proptest! {
                     (told, expected) => told.is_none() && expected.is_none(),
                 };
                 prop_assert!(same, "{} of {} and {} at {}: {:?}, not {:?}", name, user, item, now, told[name], expected);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// An expression that reads a view makes it be seen row by row, as one is that rows of the log belong to.
+    #[test]
+    fn a_view_without_rows_in_the_log_is_told_the_same_as_a_column_and_row_by_row(
+        table in prop::collection::vec((user(), time(), prop::option::of(time()), prop::option::of(10..19u8)), 1..12),
+        rows in prop::collection::vec((user(), item(), time()), 1..12),
+        with_defaults in any::<bool>(),
+        with_log in any::<bool>(),
+        late in any::<bool>(),
+    ) {
+        let mut project = format!("{PROJECT}\n[[features]]\nentity = \"user\"\nname = \"valued\"\nexpression = \"user.value > 12\"\n");
+        if with_defaults {
+            let defaults = "defaults = { value = -1, segment = \"none\" }\ncreated_time_column";
+            project = project.replacen("created_time_column", defaults, 1);
+        }
+        let project = Project::new(&project);
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        if with_log {
+            write_log(&log, vec![event(0, "click", "ann", "tea", at(0))]);
+        }
+        let table_path = dir.path().join("worth.parquet");
+        let created = table.iter().map(|row| row.2.map(|at| at.as_micros())).collect::<TimestampMicrosecondArray>();
+        let taste = table.iter().map(|row| row.3.map(|value| vec![Some(f32::from(value)), Some(0.5)]));
+        let segment = table.iter().map(|row| row.3.map(|value| value.to_string())).collect::<StringArray>();
+        write_parquet(&table_path, vec![
+            ("user_id", texts(table.iter().map(|row| row.0))),
+            ("event_timestamp", times(&table.iter().map(|row| row.1).collect::<Vec<_>>())),
+            ("created", Arc::new(created.with_timezone("UTC"))),
+            ("value", Arc::new(table.iter().map(|row| row.3.map(f64::from)).collect::<Float64Array>())),
+            ("taste", Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(taste))),
+            ("segment", Arc::new(segment)),
+        ]);
+        let rows_path = dir.path().join("rows.parquet");
+        write_rows(&rows_path, &rows);
+        let mut views = project.config.feature_views.clone();
+        views[0].path = Some(table_path);
+        let told = |names: &[&str]| project.historical(names, &views, &log, &rows_path, late).unwrap();
+        let columns = ["clicks_30m", "worth:value", "worth:segment", "worth:taste"];
+        let as_columns = told(&columns);
+        let row_by_row = told(&[columns.as_slice(), &["valued"]].concat());
+        prop_assert_eq!(as_columns.len(), row_by_row.len());
+        for (columns, rows) in as_columns.iter().zip(&row_by_row) {
+            prop_assert_eq!(columns.num_columns(), 3 + 2 * 4);
+            for (field, column) in columns.schema().fields().iter().zip(columns.columns()) {
+                prop_assert_eq!(column, rows.column_by_name(field.name()).unwrap(), "{}", field.name());
             }
         }
     }
