@@ -414,7 +414,8 @@ impl Remote {
                 let dimension = serving.model.model().manifest().model.rank;
                 let format = VectorFormat { dimension, kind: self.client.config().index.vector_type };
                 let returned = Returned::Fields(vec![ROW.to_owned(), STATE.to_owned()]);
-                (serving.search.clone(), Nearest { vector: format.query(vector), k, filter, returned })
+                // The stages check every condition again.
+                (serving.search.clone(), Nearest { vector: format.query(vector), k, filter, returned, rechecked: true })
             });
             async move {
                 match asked {
