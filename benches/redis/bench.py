@@ -104,6 +104,15 @@ class Tastemaker:
         online = self.online()
         return bool(online.get("whole")) and online.get("generation") and online.get("pending") == 0 and online.get("breaker") == "closed"
 
+    def degraded(self):
+        """What ten answers in a row lack."""
+        connection = http.client.HTTPConnection(self.address, timeout=10)
+        lacks = []
+        for number in range(10):
+            connection.request("POST", "/v1/recommendations", json.dumps({"user_id": f"u{number}"}), {"content-type": "application/json"})
+            lacks += json.loads(connection.getresponse().read())["degraded"]
+        return lacks
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
@@ -361,7 +370,7 @@ def faults(args, project, path):
                 time.sleep(0.02)
             mend(name, redis_server, way, over)
             mended = time.monotonic()
-            until(server.whole, 60, f"whole again after {name}")
+            until(lambda: not server.degraded(), 60, f"answers that lack nothing after {name}")
             whole = time.monotonic() - mended
             result = outcome(running)
             acknowledged = clicks.end()
