@@ -24,10 +24,6 @@ const MAX_COUNTS: usize = 1_024;
 /// The most searches for one answer, each for twice as many as the one before.
 const MAX_ROUNDS: u32 = 5;
 
-/// Where at least this share passes, it is faster to look for more and check them afterwards: of 20,000 items, the module took 15 ms for the 500 nearest
-/// of the 90 % that pass, and 5 ms for the 560 nearest of all.
-const MOST_PASS: f64 = 0.4;
-
 /// What visiting a node of the graph costs, in comparisons of a vector whose item is known to pass.
 const GRAPH_STEP: f64 = 5.0;
 
@@ -43,26 +39,13 @@ pub struct Selectivity {
 }
 
 impl Selectivity {
-    fn share(self) -> f64 {
-        self.passing as f64 / self.documents.max(1) as f64
-    }
-
-    /// Of how many of the nearest about `k` pass, some to spare, where so many pass that it is best to check them afterwards.
-    pub fn unfiltered(self, k: usize) -> Option<usize> {
-        let share = self.share();
-        // What was not counted to its end may be anything.
-        let known = !self.at_least || self.passing < self.documents;
-        let spare = 3.0 * (k as f64 * (1.0 - share).max(0.0)).sqrt();
-        (known && share >= MOST_PASS).then(|| ((k as f64 + spare) / share).ceil() as usize)
-    }
-
     /// The faster way to the `k` nearest. Comparing all that pass takes N·s comparisons, N being the items and s the share that passes. The
     /// graph is left after about k/s steps. So all are compared where s² < (cost of a step)·k/N.
     pub fn policy(self, k: usize) -> HybridPolicy {
         if self.at_least {
             return HybridPolicy::Batches;
         }
-        let share = self.share();
+        let share = self.passing as f64 / self.documents.max(1) as f64;
         let graph = GRAPH_STEP * k as f64 / share.max(f64::MIN_POSITIVE);
         if (self.passing as f64) < graph { HybridPolicy::AdhocBruteForce } else { HybridPolicy::Batches }
     }
@@ -91,8 +74,6 @@ pub struct Nearest {
     pub filter: Filter,
     /// With which fields.
     pub returned: Returned,
-    /// Whether the caller checks the filter itself: then items that do not pass may be among what is found, and more than `k` items.
-    pub rechecked: bool,
 }
 
 /// Searches one index or alias, and remembers how selective its filters are. Clones share what is remembered.
@@ -154,15 +135,14 @@ impl KnnSearch {
     }
 
     async fn search(&self, nearest: &Nearest, k: usize) -> Result<Rows, RedisError> {
-        let known = if nearest.filter.is_all() || !self.graph { None } else { self.known(&nearest.filter) };
-        let unfiltered = known.filter(|_| nearest.rechecked).and_then(|selectivity| selectivity.unfiltered(k));
-        let (filter, policy, k) = match unfiltered {
-            Some(more) => (Filter::all(), None, more),
-            None => (nearest.filter.clone(), known.map(|selectivity| selectivity.policy(k)), k),
+        let policy = if nearest.filter.is_all() || !self.graph {
+            None
+        } else {
+            self.known(&nearest.filter).map(|selectivity| selectivity.policy(k))
         };
         let ef_runtime = self.graph.then(|| candidates(k, self.ef_runtime));
         let knn = Knn { k, vector: nearest.vector.clone(), policy, ef_runtime };
-        let mut query = Query::nearest(&*self.index, filter, knn, nearest.returned.clone());
+        let mut query = Query::nearest(&*self.index, nearest.filter.clone(), knn, nearest.returned.clone());
         query.timeout = Some(self.client.deadline(SEARCH));
         self.client.search(SEARCH, &query).await
     }
@@ -226,20 +206,6 @@ mod tests {
         let kept = [10, 200, 1_000, 5_000].map(|k| candidates(k, 400));
         assert_eq!(kept, [400, 400, 1_500, 7_500]);
         assert_eq!(candidates(usize::MAX, 1), usize::MAX);
-    }
-
-    #[test]
-    fn where_most_pass_a_few_more_are_looked_for_and_checked_afterwards() {
-        let more = |passing, at_least| Selectivity { documents: 1_000, passing, at_least }.unfiltered(500);
-        assert_eq!(more(1_000, false), Some(500));
-        assert_eq!(more(900, false), Some(580));
-        assert_eq!(more(500, false), Some(1_095));
-        assert_eq!(more(399, false), None);
-        assert_eq!(
-            (more(900, true), more(1_000, true)),
-            (Some(580), None),
-            "at least so many, and nobody knows how many"
-        );
     }
 
     #[test]

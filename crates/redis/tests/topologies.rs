@@ -63,13 +63,8 @@ async fn everything_works(client: &Client) {
 
     let search = KnnSearch::new(client.clone(), client.layout().alias());
     let vector = publisher.format().query(&[1.0, 0.0]);
-    let nearest = Nearest {
-        vector,
-        k: 5,
-        filter: Filter::all(),
-        returned: Returned::Fields(vec!["category".to_owned()]),
-        rechecked: false,
-    };
+    let nearest =
+        Nearest { vector, k: 5, filter: Filter::all(), returned: Returned::Fields(vec!["category".to_owned()]) };
     let found = search.nearest(&nearest).await.unwrap();
     let expected: Vec<&str> = ids.iter().rev().take(5).map(String::as_str).collect();
     assert_eq!(found.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), expected);

@@ -51,14 +51,15 @@ impl Base {
         Ok(Self { meta, serving: None, rankings, world, missing_model: None, items, next: 0 })
     }
 
-    /// What there is now; none if that is less than what is known.
+    /// What there is now; none if that is less than what is known. Items are read only if popular and new ones are to be `listed`.
     pub(crate) async fn refreshed(
         &self,
         meta: Meta,
         client: &Client,
         items_by_id: &Items,
-        worlds: &Worlds,
+        worlds: &Arc<Worlds>,
         models: &Models,
+        listed: bool,
     ) -> Result<Option<Self>, RemoteError> {
         // A Redis that lost its data has nothing to say: what was known stays.
         if !meta.whole && self.meta.whole {
@@ -70,6 +71,10 @@ impl Base {
         } else {
             Arc::new(read_rankings(client).await?)
         };
+        if !listed {
+            let (world, items) = (self.world.clone(), Arc::default());
+            return Ok(Some(Self { meta, serving, rankings, world, missing_model, items, next: 0 }));
+        }
         let mut items = HashMap::with_capacity(self.items.len());
         let mut wanted: Vec<&str> = Vec::new();
         for id in rankings.ids() {
@@ -92,10 +97,15 @@ impl Base {
                 }
             }
         }
-        let listed = items.values().cloned().collect();
-        let model = serving.as_ref().map(|serving| &serving.model);
-        let world = worlds.of(listed, Vec::new(), &rankings, model, Timestamp::now())?;
         let (items, next) = (Arc::new(items), from + AGAIN);
+        // So many items take a while.
+        let (worlds, of, by, model) = (Arc::clone(worlds), Arc::clone(&items), Arc::clone(&rankings), serving.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let model = model.as_ref().map(|serving| &serving.model);
+            worlds.of(of.values().cloned().collect(), Vec::new(), &by, model, Timestamp::now())
+        });
+        let Ok(world) = made.await else { return Ok(None) };
+        let world = world?;
         Ok(Some(Self { meta, serving, rankings, world, missing_model, items, next }))
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::RemoteError;
 use crate::items::Items;
-use crate::meta::{DEFINITIONS, FILLING, Meta, PUBLISHED, definitions};
+use crate::meta::{DEFINITIONS, FILLING, Meta, PUBLISHED, PUBLISHING, RETIRED, definitions};
 use crate::model::{Models, PublishedModel};
 use crate::writes::Writes;
 
@@ -58,7 +58,8 @@ return 1
 static COMPLETE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-if redis.call('HDEL', KEYS[1], 'filling') == 0 then return 0 end
+if redis.call('HGET', KEYS[1], 'filling') ~= ARGV[2] then return 0 end
+redis.call('HDEL', KEYS[1], 'filling')
 redis.call('HSET', KEYS[1], 'project', ARGV[1], 'definitions', ARGV[2])
 return 1
 ",
@@ -121,6 +122,8 @@ pub struct Follower {
     whole: AtomicBool,
     /// Whether the records that Redis did not get before this process began were noted.
     caught_up: AtomicBool,
+    /// Whether this process noted everything since Redis was last whole.
+    filling: AtomicBool,
     running: AtomicBool,
 }
 
@@ -156,6 +159,7 @@ impl Follower {
             written: watch::Sender::new(0),
             whole: AtomicBool::new(false),
             caught_up: AtomicBool::new(false),
+            filling: AtomicBool::new(false),
             running: AtomicBool::new(false),
         }
     }
@@ -374,16 +378,19 @@ impl Follower {
             meta = Meta::read(&self.client).await?;
         }
         if meta.whole {
+            self.filling.store(false, Ordering::Release);
             self.catch_up(meta.log_position.map_or(0, |position| position + 1)).await?;
-        } else if !self.caught_up.swap(true, Ordering::AcqRel) || !meta.filling {
+        } else if !self.filling.load(Ordering::Acquire) || meta.filling.as_deref() != Some(&*self.definitions) {
             if self.whole() {
                 tracing::warn!(server = self.client.server(), "Redis lost its data; writing everything anew");
             }
             // Everything from now on is written to a Redis that still has this mark, or all is begun again.
             let mut mark = cmd("HSET");
-            mark.arg(self.client.layout().meta()).arg(FILLING).arg(1);
+            mark.arg(self.client.layout().meta()).arg(FILLING).arg(&*self.definitions);
             self.client.call(META, &mark).await?;
             self.note_all();
+            self.caught_up.store(true, Ordering::Release);
+            self.filling.store(true, Ordering::Release);
         }
         let named = meta.generation.into_iter().chain(meta.publishing);
         let mut models = Vec::new();
@@ -427,14 +434,21 @@ impl Follower {
 
     /// Takes away what says that anything can be answered from Redis: the marks, and the indexes, which name attributes.
     async fn forget(&self) -> Result<(), RemoteError> {
-        let mut marks = vec![meta::PROJECT.to_owned(), meta::GENERATION.to_owned(), DEFINITIONS.to_owned()];
-        for (version, _) in Meta::of_generations(&self.client, PUBLISHED).await? {
-            self.client.drop_index(&version.to_string()).await?;
-            marks.push(format!("{PUBLISHED}{version}"));
+        let layout = self.client.layout();
+        let mut marks = [meta::PROJECT, meta::GENERATION, DEFINITIONS, PUBLISHING].map(str::to_owned).to_vec();
+        // Vectors go when their time is over, unless the generation is published again by then.
+        let mut retire = cmd("HSET");
+        retire.arg(layout.meta()).arg(FILLING).arg(&*self.definitions);
+        for index in self.client.indexes().await? {
+            let Some(generation) = layout.generation_of_index(&index) else { continue };
+            self.client.drop_index(generation).await?;
+            marks.push(format!("{PUBLISHED}{generation}"));
+            retire.arg(format!("{RETIRED}{generation}")).arg(Timestamp::now().as_micros());
         }
         let mut forget = cmd("HDEL");
-        forget.arg(self.client.layout().meta()).arg(&marks);
+        forget.arg(layout.meta()).arg(&marks);
         self.client.call(META, &forget).await?;
+        self.client.call(META, &retire).await?;
         Ok(())
     }
 
@@ -458,12 +472,14 @@ impl Follower {
         let mut set = cmd("SET");
         set.arg(layout.rankings()).arg(rankings);
         self.client.call(WRITE, &set).await?;
-        if !self.whole() && self.pending.lock().len() == 0 {
+        if self.filling.load(Ordering::Acquire) && self.pending.lock().len() == 0 {
             let mut complete = COMPLETE.run(layout.meta());
             complete.arg(&self.project).arg(&*self.definitions);
             if self.run_script(&COMPLETE, complete).await? == Value::Int(1) {
                 self.whole.store(true, Ordering::Release);
             }
+            // If somebody else ended it, or it has to begin again, the next look tells.
+            self.filling.store(false, Ordering::Release);
         }
         let mut advance = ADVANCE.run(layout.meta());
         let last = self.written.borrow().checked_sub(1).map_or(-1, |last| last as i64);

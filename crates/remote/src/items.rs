@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tastemaker_config::Config;
 use tastemaker_features::set::FeatureSet;
@@ -34,13 +35,21 @@ pub struct TierStats {
     pub found: u64,
 }
 
+/// What Redis said of an id.
+#[derive(Clone)]
+struct Known {
+    item: Option<Arc<Item>>,
+    /// How much it said.
+    bytes: u32,
+}
+
 /// The tier, and what is behind it.
 pub struct Items {
     client: Client,
     attributes: AttributeSchema,
     definitions: Arc<str>,
     /// Also that there is no such item.
-    known: Cache<Box<str>, Option<Arc<Item>>>,
+    known: Cache<Box<str>, Known>,
     /// How often items of each place have changed.
     changes: Box<[AtomicU64]>,
     /// How often everything has.
@@ -55,7 +64,11 @@ impl Items {
     /// Nothing is remembered before [`listen`](Self::listen).
     pub fn new(client: Client, config: &Config, features: &FeatureSet) -> Self {
         Self {
-            known: Cache::new(client.config().cached_items),
+            known: Cache::builder()
+                .max_capacity(client.config().cached_items)
+                .eviction_policy(EvictionPolicy::lru())
+                .weigher(|_, known: &Known| 1 + known.bytes / 1_024)
+                .build(),
             client,
             attributes: config.items.schema(),
             definitions: definitions(config, features),
@@ -108,7 +121,7 @@ impl Items {
         let listening = self.listening.load(Ordering::SeqCst);
         for (place, id) in ids.iter().enumerate() {
             match self.known.get(*id).filter(|_| listening) {
-                Some(known) => items[place] = known.map(|item| Item::clone(&item)),
+                Some(known) => items[place] = known.item.map(|item| Item::clone(&item)),
                 None => missing.push((place, *id, self.changes_of(id))),
             }
         }
@@ -125,9 +138,11 @@ impl Items {
         let mut answers = self.client.pipeline(operation, &pipeline).await?.into_iter();
         check_whole(answers.next(), &self.definitions)?;
         for ((place, id, changes), answer) in missing.into_iter().zip(answers) {
-            let item = self.of_answer(id, answer?);
+            let answer = answer?;
+            let bytes = length(&answer);
+            let item = self.of_answer(id, answer);
             self.found.fetch_add(u64::from(item.is_some()), Ordering::Relaxed);
-            self.remember(id, item.as_ref(), changes);
+            self.remember(id, item.as_ref(), bytes, changes);
             items[place] = item;
         }
         Ok(items)
@@ -157,11 +172,11 @@ impl Items {
     }
 
     /// Remembers what was read since `changes`, unless it has changed after that.
-    fn remember(&self, id: &str, item: Option<&Item>, changes: (u64, u64)) {
+    fn remember(&self, id: &str, item: Option<&Item>, bytes: u32, changes: (u64, u64)) {
         if !self.listening.load(Ordering::SeqCst) || self.changes_of(id) != changes {
             return;
         }
-        self.known.insert(id.into(), item.map(|item| Arc::new(item.clone())));
+        self.known.insert(id.into(), Known { item: item.map(|item| Arc::new(item.clone())), bytes });
         // Whoever forgets counts first: either that is seen here, or this is forgotten there.
         if self.changes_of(id) != changes {
             self.known.invalidate(id);
@@ -186,4 +201,10 @@ impl Items {
         let (row, state) = (values.next().flatten()?, values.next().flatten());
         self.item(id, &row, state)
     }
+}
+
+fn length(answer: &Value) -> u32 {
+    let length = |value: &Value| if let Value::BulkString(bytes) = value { bytes.len() } else { 0 };
+    let all = if let Value::Array(values) = answer { values.iter().map(length).sum() } else { 0 };
+    u32::try_from(all).unwrap_or(u32::MAX / 2)
 }

@@ -16,7 +16,7 @@ const READ: Operation = Operation::repeatable("meta").bulk();
 pub(crate) const DEFINITIONS: &str = "definitions";
 /// The moment that the rankings are of.
 pub(crate) const RANKINGS_AT: &str = "rankings_at";
-/// There while everything is being written for the first time, or anew.
+/// There while everything is being written for the first time, or anew: under which definitions.
 pub(crate) const FILLING: &str = "filling";
 /// The generation that is being published.
 pub(crate) const PUBLISHING: &str = "publishing";
@@ -32,8 +32,8 @@ pub(crate) struct Meta {
     pub(crate) whole: bool,
     /// [`definitions`] of those who wrote it.
     pub(crate) definitions: Option<String>,
-    /// Whether everything is being written at present, and nothing was lost since that began.
-    pub(crate) filling: bool,
+    /// Under which definitions everything is being written at present, if nothing was lost since that began.
+    pub(crate) filling: Option<String>,
     /// The generation that serves.
     pub(crate) generation: Option<u64>,
     /// The one that is being published.
@@ -58,7 +58,7 @@ impl Meta {
         let number = |place: usize| text(place)?.parse().ok();
         Ok(Self {
             whole: text(0).is_some(),
-            filling: text(5).is_some(),
+            filling: text(5).map(str::to_owned),
             definitions: text(6).map(str::to_owned),
             generation: number(1),
             publishing: number(2),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use tastemaker_redis::layout::VERSION;
 use tastemaker_redis::{Operation, Pipeline, Value, cmd};
 
 use crate::RemoteError;
@@ -30,7 +31,7 @@ pub async fn rebuild(follower: &Follower, progress: impl Fn(usize)) -> Result<Re
     let mut removed = 0;
     match follower.look().await {
         Err(RemoteError::OtherLog { .. }) => {
-            removed += remove(follower, |_, _| true).await?;
+            removed += remove(follower, u64::MAX, |_, _| true).await?;
             let layout = follower.client().layout();
             let mut forget = cmd("UNLINK");
             forget.arg(layout.meta());
@@ -52,7 +53,8 @@ pub async fn rebuild(follower: &Follower, progress: impl Fn(usize)) -> Result<Re
 async fn remove_strangers(follower: &Follower) -> Result<usize, RemoteError> {
     let (state, catalog) = (follower.writes().state(), follower.writes().catalog());
     let users: HashSet<String> = state.user_ids_after(None, usize::MAX >> 1).into_iter().collect();
-    remove(follower, |item, user| match (item, user) {
+    let newest = follower.writes().state().position().map_or(0, |position| position.0);
+    remove(follower, newest, |item, user| match (item, user) {
         (Some(id), _) => catalog.snapshot().row(id).is_none(),
         (None, Some(id)) => !users.contains(id) && state.export_user(id).is_none(),
         (None, None) => false,
@@ -60,9 +62,10 @@ async fn remove_strangers(follower: &Follower) -> Result<usize, RemoteError> {
     .await
 }
 
-/// Removes hashes of items and users that are unwanted; says how many.
+/// Removes hashes of items and users that are unwanted and were written up to the log position `newest`; says how many.
 async fn remove(
     follower: &Follower,
+    newest: u64,
     unwanted: impl Fn(Option<&str>, Option<&str>) -> bool,
 ) -> Result<usize, RemoteError> {
     let client = follower.client();
@@ -83,14 +86,29 @@ async fn remove(
         };
         client.call_each_node(SCAN, next).await?;
     }
+    let mut removed = 0;
     for keys in found.chunks(STEP) {
+        // What somebody who follows wrote in the meantime is newer than all that we know.
+        let mut versions = Pipeline::with_capacity(keys.len());
+        for key in keys {
+            versions.cmd("HGET").arg(key).arg(VERSION);
+        }
+        let versions = client.pipeline(SCAN, &versions).await?.into_iter().map(|answer| match answer {
+            Ok(Value::BulkString(version)) => {
+                std::str::from_utf8(&version).ok().and_then(|version| version.parse().ok())
+            }
+            _ => None,
+        });
+        let old = |(_, version): &(&Vec<u8>, Option<u64>)| version.is_none_or(|version| version <= newest);
+        let keys: Vec<&Vec<u8>> = keys.iter().zip(versions).filter(old).map(|(key, _)| key).collect();
+        removed += keys.len();
         let mut unlink = Pipeline::with_capacity(keys.len());
         for key in keys {
             unlink.cmd("UNLINK").arg(key);
         }
         client.pipeline(DELETE, &unlink).await?.into_iter().try_for_each(|answer| answer.map(|_| ()))?;
     }
-    Ok(found.len())
+    Ok(removed)
 }
 
 /// Where to go on, and keys.

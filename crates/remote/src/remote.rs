@@ -63,7 +63,7 @@ pub struct Remote {
     client: Client,
     recommender: Arc<Recommender>,
     within: Within,
-    worlds: Worlds,
+    worlds: Arc<Worlds>,
     items: Arc<Items>,
     models: Models,
     meta: ArcSwap<Meta>,
@@ -110,7 +110,7 @@ impl Remote {
         within: Within,
         has_log: bool,
     ) -> Result<Self, RemoteError> {
-        let worlds = Worlds { attributes: config.items.schema(), options: state_options(config), features };
+        let worlds = Arc::new(Worlds { attributes: config.items.schema(), options: state_options(config), features });
         let source = &config.recommend.sources.item_to_item;
         let similar = source.enabled.then(|| source.quota.unwrap_or(config.recommend.candidates));
         let (meta, base) = (ArcSwap::default(), ArcSwap::from_pointee(Base::empty(&worlds)?));
@@ -147,7 +147,7 @@ impl Remote {
         let base = self
             .base
             .load_full()
-            .refreshed(meta.clone(), &self.client, &self.items, &self.worlds, &self.models)
+            .refreshed(meta.clone(), &self.client, &self.items, &self.worlds, &self.models, !self.has_log)
             .await?;
         if let Some(base) = base {
             self.base.store(Arc::new(base));
@@ -414,8 +414,7 @@ impl Remote {
                 let dimension = serving.model.model().manifest().model.rank;
                 let format = VectorFormat { dimension, kind: self.client.config().index.vector_type };
                 let returned = Returned::Fields(vec![ROW.to_owned(), STATE.to_owned()]);
-                // The stages check every condition again.
-                (serving.search.clone(), Nearest { vector: format.query(vector), k, filter, returned, rechecked: true })
+                (serving.search.clone(), Nearest { vector: format.query(vector), k, filter, returned })
             });
             async move {
                 match asked {

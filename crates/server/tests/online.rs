@@ -370,7 +370,9 @@ async fn the_least_rights_of_the_documentation_are_enough() {
     let project = server.stop().await;
     let follower = tastemaker_server::follower(config(&project)).unwrap();
     redis.raw("HSET shop:user:stranger :version 5 a b");
+    redis.raw("HSET shop:user:newer :version 99999999 a b");
     assert_eq!(tastemaker_remote::rebuild(&follower, |_| ()).await.unwrap().removed, 1);
+    assert!(redis.raw("EXISTS shop:user:newer").contains('1'), "what a server wrote since is not removed");
 }
 
 /// What somebody with redis-py does by hand.

@@ -19,8 +19,6 @@ use crate::reply::{bytes, list};
 /// Between two questions whether Redis still talks to us: what is known may be older than it should by this and the time for an answer.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const MASTERS: Operation = Operation::repeatable("tracking").bulk();
-/// Questions between two looks at which nodes are masters.
-const LOOK_EVERY: u32 = 5;
 
 /// What Redis tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,16 +98,15 @@ impl Tracker {
         masters: &[Option<Node>],
     ) -> Result<Infallible, RedisError> {
         let ping = redis::cmd("PING");
-        for questions in 1_u32.. {
+        loop {
             sleep(ASK_EVERY).await;
             for connection in &mut *connections {
                 self.ask(connection, &ping).await?;
             }
-            if questions.is_multiple_of(LOOK_EVERY) && self.client.masters(MASTERS).await? != masters {
+            if self.client.masters(MASTERS).await? != masters {
                 return Err(self.lost("the masters have changed"));
             }
         }
-        Err(self.lost("it was listened to for a very long time"))
     }
 
     async fn ask(&self, connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
