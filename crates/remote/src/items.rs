@@ -109,6 +109,10 @@ impl Items {
         }
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// What Redis must have been written under.
     pub(crate) fn definitions(&self) -> &str {
         &self.definitions

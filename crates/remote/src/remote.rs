@@ -102,7 +102,6 @@ impl Remote {
     /// The settings do not fit together.
     pub fn new(
         config: &Config,
-        client: Client,
         items: Arc<Items>,
         recommender: Arc<Recommender>,
         features: SharedFeatures,
@@ -110,6 +109,7 @@ impl Remote {
         within: Within,
         has_log: bool,
     ) -> Result<Self, RemoteError> {
+        let client = items.client().clone();
         let worlds = Arc::new(Worlds { attributes: config.items.schema(), options: state_options(config), features });
         let source = &config.recommend.sources.item_to_item;
         let similar = source.enabled.then(|| source.quota.unwrap_or(config.recommend.candidates));

@@ -62,16 +62,8 @@ impl Online {
             Box::new(move |work: &mut dyn FnMut()| monitor.within(work))
         };
         let recommender = Arc::clone(here.recommender);
-        let remote = Remote::new(
-            here.config,
-            client.clone(),
-            Arc::clone(&items),
-            recommender,
-            features,
-            models,
-            within,
-            follower.is_some(),
-        )?;
+        let remote =
+            Remote::new(here.config, Arc::clone(&items), recommender, features, models, within, follower.is_some())?;
         Ok(Self { client, remote: Arc::new(remote), items, tracker: Arc::new(tracker), follower, monitor })
     }
 
