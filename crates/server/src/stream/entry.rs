@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_with_its_field() {
         let good = [("type", "click"), ("user_id", "u"), ("item_id", "i")];
-        let cases: [(&[(&str, &str)], &str, &str); 8] = [
+        type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+        let cases: [Case; 8] = [
             (&[("value", "much")], "value", "give a number"),
             (&[("timestamp", "soon")], "timestamp", "is not a time"),
             (&[("properties", "tv")], "properties", "not valid JSON"),
