@@ -433,7 +433,7 @@ impl Follower {
     }
 
     /// Takes away what says that anything can be answered from Redis: the marks, and the indexes, which name attributes.
-    async fn forget(&self) -> Result<(), RemoteError> {
+    pub(crate) async fn forget(&self) -> Result<(), RemoteError> {
         let layout = self.client.layout();
         let mut marks = [meta::PROJECT, meta::GENERATION, DEFINITIONS, PUBLISHING].map(str::to_owned).to_vec();
         // Vectors go when their time is over, unless the generation is published again by then.

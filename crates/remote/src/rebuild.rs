@@ -32,6 +32,7 @@ pub async fn rebuild(follower: &Follower, progress: impl Fn(usize)) -> Result<Re
     match follower.look().await {
         Err(RemoteError::OtherLog { .. }) => {
             removed += remove(follower, u64::MAX, |_, _| true).await?;
+            follower.forget().await?;
             let layout = follower.client().layout();
             let mut forget = cmd("UNLINK");
             forget.arg(layout.meta());

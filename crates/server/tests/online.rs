@@ -442,6 +442,8 @@ async fn changed_definitions_write_redis_anew() {
     let read = |feature: &str| json!({"entities": {"user": ["u7"]}, "features": [feature]});
     let before = server.client.post("/v1/features/online", &read("user.recent")).await.expect(200).json();
     let stopped = server.stop().await;
+    // Of a generation that was never served.
+    redis.raw("FT.CREATE shop:idx:items:9 ON HASH PREFIX 1 shop:item: SCHEMA category TAG");
 
     // A feature that counts something else, another attribute to filter by, and what is positive: nothing of what Redis has fits any more.
     let changed = std::fs::read_to_string(stopped.file()).unwrap();
@@ -458,6 +460,7 @@ async fn changed_definitions_write_redis_anew() {
 
     let (items, lacks) = ask(&server.client, &body).await;
     assert_eq!((items.len(), items[0].0.as_str(), lacks), (1, "i7", Vec::new()), "the index knows the new attribute");
+    assert!(!redis.raw("FT._LIST").contains("idx:items:9"), "no index of before stays");
     let after = server.client.post("/v1/features/online", &read("user.ever")).await.expect(200).json();
     assert_eq!(before["features"][0]["values"], after["features"][0]["values"], "{before} {after}");
     assert!(before["features"][0]["values"][0].as_f64().is_some_and(|count| count > 0.0), "{before}");

@@ -108,6 +108,8 @@ async fn an_entry_changes_the_next_answer() {
             Running::of(Project::new(&project(&redis, &format!("[redis]\nprotocol = \"{protocol}\"\n")))).await;
         send_items(&server.client, 10).await;
         until_logged(&server.project, 1).await;
+        // It is acknowledged after it takes part, which is a moment after it is in the log.
+        until("everything acknowledged", async || shop.pending().await == 0).await;
         let ask = async || {
             let answer =
                 server.client.post("/v1/recommendations", &json!({"user_id": "ünïcode 🦀", "limit": 10})).await;
@@ -121,9 +123,9 @@ async fn an_entry_changes_the_next_answer() {
             json!({"event_id": "given", "type": "purchase", "user_id": "ünïcode 🦀", "item_id": "i4", "value": 2.5});
         let id = shop.add(&[("event", &whole.to_string())]).await;
         until_logged(&server.project, 2).await;
+        until("everything acknowledged", async || shop.pending().await == 0).await;
         let after = ask().await;
         assert!(!after.contains(&"i4".to_owned()), "{after:?}");
-        until("everything acknowledged", async || shop.pending().await == 0).await;
         assert_eq!(logged(&server.project)["given"], 1, "{id} keeps the id it came with");
         assert_eq!((entries(&server, "accepted").await, metric(&server, "tastemaker_stream_up").await), (2.0, 1.0));
         server.stop().await;
