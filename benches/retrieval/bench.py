@@ -70,7 +70,7 @@ def main():
 
 
 def peer(directory, library, space, dtype="f32", *, args):
-    command = [sys.executable, HERE / "peers.py", directory, "--library", library, "--space", space, "--dtype", dtype]
+    command = [sys.executable, HERE / "peers.py", directory, "--package", library, "--space", space, "--dtype", dtype]
     return run([*command, "--recall", str(args.recall)])
 
 

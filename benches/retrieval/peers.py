@@ -93,7 +93,7 @@ def measure(name, make, queries, truth, target):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--library", choices=["hnswlib", "usearch"], required=True)
+    parser.add_argument("--package", choices=["hnswlib", "usearch"], required=True)
     parser.add_argument("--space", choices=["ip", "augmented"], required=True)
     parser.add_argument("--dtype", choices=["f32", "f16", "i8"], default="f32", help="of usearch")
     parser.add_argument("--neighbours", type=int, default=16)
@@ -103,14 +103,14 @@ def main():
     items, queries, truth = read(args.directory)
     if args.space == "augmented":
         items, queries = augmented(items, queries)
-    if args.library == "hnswlib":
+    if args.package == "hnswlib":
         space = "ip" if args.space == "ip" else "l2"
         make = lambda: Hnswlib(space, items, args.neighbours, args.ef_construction)
     else:
         # All augmented vectors have one length: their cosine orders as their distance does, and is what small integers can hold.
         space = "ip" if args.space == "ip" else "cosine"
         make = lambda: Usearch(space, items, args.neighbours, args.ef_construction, args.dtype)
-    name = f"{args.library} {args.space}" + (f" {args.dtype}" if args.library == "usearch" else "")
+    name = f"{args.package} {args.space}" + (f" {args.dtype}" if args.package == "usearch" else "")
     print(json.dumps(measure(name, make, queries, truth, args.recall)))
 
 

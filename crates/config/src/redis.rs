@@ -154,8 +154,8 @@ pub struct RedisIndexConfig {
     /// Candidates looked at while an item is put into the graph (`hnsw`).
     #[schemars(range(min = 8, max = 4096))]
     pub ef_construction: usize,
-    /// The least candidates looked at while searching (`hnsw`). Four for each item asked for where that is more, up to 2000, and never
-    /// fewer than are asked for.
+    /// The least candidates looked at while searching (`hnsw`). Publishing doubles it for a generation that needs more, up to 16 times; and it is never
+    /// fewer than half as many again as are asked for.
     #[schemars(range(min = 1, max = 4096))]
     pub ef_runtime: usize,
 }

@@ -52,7 +52,7 @@ impl Selectivity {
 }
 
 /// How many candidates a graph search for `k` keeps. Of 10,000 factors in groups, 200 for the 50 nearest found 0.988 of them and 400 found
-/// 0.999, at about half again the time. `least` sees to the first ones; with more than half as many again, the last of many are found, too.
+/// 0.999, at about half again the time. `least` sees to the first ones; half as many again as are wanted see to the last of many.
 fn candidates(k: usize, least: usize) -> usize {
     least.max(k.saturating_add(k / 2))
 }

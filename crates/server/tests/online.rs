@@ -58,7 +58,13 @@ async fn train_one(project: &Project) -> u64 {
 
 /// A server that follows its log into this Redis, with a published model.
 async fn shop(redis: &RedisServer) -> Running {
-    let server = Running::start(&project(Some(redis))).await;
+    shop_by(redis, "").await
+}
+
+/// The same on a Redis that is reached in the way that these settings name.
+async fn shop_by(redis: &RedisServer, way: &str) -> Running {
+    let toml = project(Some(redis)).replace("[redis]\n", &format!("[redis]\n{way}"));
+    let server = Running::of(Project::new(&toml)).await;
     server.until_online(|online| online["whole"] == true).await;
     send_items(&server.client, 300).await;
     send_clicks(&server.client, 80, 300, 4_000).await;
@@ -554,19 +560,6 @@ async fn items_are_remembered_until_redis_tells_of_a_change() {
     assert!(lookups(&stateless.client, "items", "hit").await > hits, "remembered again");
     stateless.stop().await;
     server.stop().await;
-}
-
-/// On a Redis that is reached in another way.
-async fn shop_by(redis: &RedisServer, way: &str) -> Running {
-    let toml = project(Some(redis)).replace("[redis]\n", &format!("[redis]\n{way}"));
-    let server = Running::of(Project::new(&toml)).await;
-    server.until_online(|online| online["whole"] == true).await;
-    send_items(&server.client, 300).await;
-    send_clicks(&server.client, 80, 300, 4_000).await;
-    let version = train_one(&server.project).await;
-    server.until_online(|online| online["generation"] == version && online["pending"] == 0).await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    server
 }
 
 /// Each answer is that from memory, and lacks nothing.

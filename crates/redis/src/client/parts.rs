@@ -64,11 +64,16 @@ impl Client {
         if !self.is_cluster() {
             return Ok(vec![None]);
         }
-        let slots = self.call(operation, redis::cmd("CLUSTER").arg("SLOTS")).await?;
-        let unreadable = RedisError::answer(operation.name(), "the slots of each node", &slots);
         let node =
             |(host, port): (Vec<u8>, u64)| Some(Some((String::from_utf8(host).ok()?, u16::try_from(port).ok()?)));
-        owners(slots).and_then(|owners| owners.into_keys().map(node).collect()).ok_or(unreadable)
+        self.owners(operation, |owners| owners.into_keys().map(node).collect()).await
+    }
+
+    /// What `read` makes of the slots of each master.
+    async fn owners<T>(&self, operation: Operation, read: impl FnOnce(Owners) -> Option<T>) -> Result<T, RedisError> {
+        let slots = self.call(operation, redis::cmd("CLUSTER").arg("SLOTS")).await?;
+        let unreadable = RedisError::answer(operation.name(), "the slots of each node", &slots);
+        owners(slots).filter(|owners| !owners.is_empty()).and_then(read).ok_or(unreadable)
     }
 
     async fn endings(&self, operation: Operation) -> Result<Endings, RedisError> {
@@ -103,10 +108,7 @@ impl Client {
         if !takes_name_for_key(about) {
             return Ok([String::new()].into());
         }
-        let slots = self.call(operation, redis::cmd("CLUSTER").arg("SLOTS")).await?;
-        let unreadable = RedisError::answer(operation.name(), "the slots of each node", &slots);
-        let owners = owners(slots).filter(|owners| !owners.is_empty()).ok_or(unreadable)?;
-        Ok(owners.values().filter_map(|slots| ending(slots)).collect())
+        self.owners(operation, |owners| Some(owners.values().filter_map(|slots| ending(slots)).collect())).await
     }
 }
 
@@ -119,9 +121,12 @@ fn takes_name_for_key(about: Value) -> bool {
 /// First and last slot of each range.
 type Slots = Vec<(u64, u64)>;
 
+/// By host and port.
+type Owners = BTreeMap<(Vec<u8>, u64), Slots>;
+
 /// Of `[[first slot, last slot, [host, port, …] of the master, …], …]`, the slots of each master.
-fn owners(answer: Value) -> Option<BTreeMap<(Vec<u8>, u64), Slots>> {
-    let mut owners: BTreeMap<_, Slots> = BTreeMap::new();
+fn owners(answer: Value) -> Option<Owners> {
+    let mut owners = Owners::new();
     for range in list(answer)? {
         let mut range = list(range)?.into_iter();
         let slots = (count(&range.next()?)?, count(&range.next()?)?);
