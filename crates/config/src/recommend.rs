@@ -103,7 +103,8 @@ impl Default for RecommendConfig {
 pub struct SourcesConfig {
     /// The items whose vectors are nearest to the user's.
     pub embedding: SourceConfig,
-    /// The items nearest to what the user liked last.
+    /// The items nearest to what the user liked last. Candidates of its own cost a search beside that by the user's vector, so it gives none
+    /// unless told to; similarity to what was liked last counts among the candidates of the others.
     pub item_to_item: SourceConfig,
     /// The most popular items of `popular_window`.
     pub popular: SourceConfig,
@@ -116,7 +117,7 @@ impl Default for SourcesConfig {
         let source = |weight: f64, quota: Option<usize>| SourceConfig { enabled: true, weight, quota };
         Self {
             embedding: source(1.0, None),
-            item_to_item: source(0.5, Some(100)),
+            item_to_item: source(0.5, Some(0)),
             popular: source(0.1, Some(100)),
             fresh: source(0.1, Some(50)),
         }
@@ -127,14 +128,21 @@ impl Default for SourcesConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceConfig {
-    /// Whether it is asked at all.
+    /// Whether it is there at all.
     pub enabled: bool,
     /// What its scores are multiplied by when sources are put together.
     #[schemars(range(min = 0.0, max = 1_000_000.0))]
     pub weight: f64,
-    /// The most candidates it gives. Left out: up to `recommend.candidates`.
-    #[schemars(range(min = 1, max = 100_000))]
+    /// The most candidates it gives; 0: none, its weight counts among those of the others. Left out: up to `recommend.candidates`.
+    #[schemars(range(min = 0, max = 100_000))]
     pub quota: Option<usize>,
+}
+
+impl SourceConfig {
+    /// Whether it is asked for candidates.
+    pub fn gives(&self) -> bool {
+        self.enabled && self.quota != Some(0)
+    }
 }
 
 impl Default for SourceConfig {

@@ -192,11 +192,11 @@ impl Rules<'_> {
         self.within("recommend.popular_window", recommend.popular_window, MINUTE, TEN_YEARS);
         self.within("recommend.fresh_window", recommend.fresh_window, MINUTE, TEN_YEARS);
         let sources = &recommend.sources;
-        if ![&sources.embedding, &sources.item_to_item, &sources.popular, &sources.fresh].iter().any(|s| s.enabled) {
-            self.refuse(
-                "recommend.sources",
-                "every source is switched off, so there would be no candidates; enable one",
-            );
+        if ![&sources.embedding, &sources.item_to_item, &sources.popular, &sources.fresh]
+            .iter()
+            .any(|source| source.gives())
+        {
+            self.refuse("recommend.sources", "no source gives candidates; enable one, with a quota other than 0");
         }
         for (name, most) in &recommend.diversity.max_per {
             let path = join("recommend.diversity.max_per", name);

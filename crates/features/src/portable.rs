@@ -3,7 +3,8 @@
 //! [postcard](https://postcard.jamesmunns.com/wire-format). Items are named by their ids, since rows are those of one process. Attributes are not
 //! in it: they are kept where they can be read by name.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use tastemaker_config::Entity;
@@ -175,6 +176,16 @@ pub struct PortableRankings {
     popular: Vec<(String, f32)>,
     /// With the time of first sight of each, newest first.
     newest: Vec<(String, i64)>,
+    /// Where each item is listed.
+    #[serde(skip)]
+    places: HashMap<String, Places>,
+}
+
+/// Where an item is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Places {
+    popular: Option<usize>,
+    newest: Option<usize>,
 }
 
 impl PortableRankings {
@@ -183,7 +194,14 @@ impl PortableRankings {
     /// # Errors
     /// [`PortableError`] for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, PortableError> {
-        unseal(NO_FEATURES, bytes)
+        let mut rankings: Self = unseal(NO_FEATURES, bytes)?;
+        for (place, (id, _)) in rankings.popular.iter().enumerate() {
+            rankings.places.entry(id.clone()).or_default().popular = Some(place);
+        }
+        for (place, (id, _)) in rankings.newest.iter().enumerate() {
+            rankings.places.entry(id.clone()).or_default().newest = Some(place);
+        }
+        Ok(rankings)
     }
 
     /// The moment they were made for.
@@ -205,32 +223,38 @@ impl OnlineState {
         let popular = rankings.popular().iter().filter_map(|row| Some((id(*row)?, rankings.weight(*row))));
         let newest = rankings.newest().iter().filter_map(|(row, at)| Some((id(*row)?, at.as_micros())));
         let (at, scale) = (rankings.at().as_micros(), rankings.scale());
-        let portable = PortableRankings { at, scale, popular: popular.collect(), newest: newest.collect() };
-        seal(NO_FEATURES, &portable)
+        let (popular, newest) = (popular.collect(), newest.collect());
+        seal(NO_FEATURES, &PortableRankings { at, scale, popular, newest, places: HashMap::new() })
     }
 
     /// Takes over rankings made for `now` or a little before, as far as their items are in this state's catalog. They hold until records are applied.
     pub fn import_rankings(&self, rankings: &PortableRankings, now: Timestamp) {
         let catalog = self.catalog().snapshot();
         let mut weights = vec![0f32; catalog.len()];
-        let mut popular = Vec::new();
-        for (id, weight) in &rankings.popular {
-            let Some(row) = catalog.row(id) else { continue };
-            if let Some(place) = weights.get_mut(row as usize) {
-                *place = *weight;
-                popular.push(row);
+        let (mut popular, mut newest, mut later) = (Vec::new(), Vec::new(), Vec::new());
+        // By the items that are here: far more may be listed.
+        for (row, weight) in (0u32..).zip(&mut weights) {
+            let places = catalog.id(row).and_then(|id| rankings.places.get(&**id)).copied().unwrap_or_default();
+            if let Some((place, (_, listed))) =
+                places.popular.and_then(|place| Some((place, rankings.popular.get(place)?)))
+            {
+                *weight = *listed;
+                popular.push((place, row));
+            }
+            match places.newest.and_then(|place| Some((place, rankings.newest.get(place)?))) {
+                Some((place, (_, at))) => newest.push((place, row, Timestamp::from_micros(*at))),
+                // What came after the rankings were made is newer than all of them.
+                None => {
+                    later.extend(catalog.first_seen(row).filter(|seen| *seen > rankings.at()).map(|seen| (row, seen)))
+                }
             }
         }
-        let known = rankings.newest.iter().filter_map(|(id, at)| Some((catalog.row(id)?, Timestamp::from_micros(*at))));
-        let known: Vec<(u32, Timestamp)> = known.collect();
-        // What came after the rankings were made is newer than all of them.
-        let listed: HashSet<u32> = known.iter().map(|(row, _)| *row).collect();
-        let later = (0..catalog.len() as u32).filter_map(|row| Some((row, catalog.first_seen(row)?)));
-        let mut newest: Vec<(u32, Timestamp)> =
-            later.filter(|(row, seen)| *seen > rankings.at() && !listed.contains(row)).collect();
-        newest.sort_by_key(|(row, seen)| (std::cmp::Reverse(*seen), *row));
-        newest.extend(known);
-        self.put_rankings(Rankings::restored(now, weights, rankings.scale, popular, newest));
+        popular.sort_unstable();
+        newest.sort_unstable();
+        later.sort_unstable_by_key(|(row, seen)| (Reverse(*seen), *row));
+        let popular = popular.into_iter().map(|(_, row)| row).collect();
+        later.extend(newest.into_iter().map(|(_, row, at)| (row, at)));
+        self.put_rankings(Rankings::restored(now, weights, rankings.scale, popular, later));
     }
 }
 

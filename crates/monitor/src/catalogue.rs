@@ -100,9 +100,9 @@ metrics! {
     gauge REDIS_MAXMEMORY_BYTES = "tastemaker_redis_maxmemory_bytes" [];
     /// Memory that the system gave Redis by memory that it uses.
     gauge REDIS_FRAGMENTATION = "tastemaker_redis_memory_fragmentation_ratio" [];
-    /// Items in the index that serves.
+    /// Items in the index that serves, as of the last ten minutes; on the server with the log.
     gauge REDIS_INDEX_DOCUMENTS = "tastemaker_redis_index_documents" [];
-    /// Items that could not be indexed.
+    /// Items that could not be indexed; likewise.
     gauge REDIS_INDEX_FAILURES = "tastemaker_redis_index_failures" [];
     /// Entries of the stream of events, by result: accepted, duplicate, refused, lost (deleted or trimmed away unread: any increase is an alert).
     counter STREAM_ENTRIES = "tastemaker_stream_entries_total" ["result"];

@@ -135,6 +135,7 @@ fn measure(data: &Data, generation: &Generation, weights: [f64; 4]) -> Fallible<
     for (source, weight) in all.into_iter().zip(weights) {
         source.enabled = weight > 0.0;
         source.weight = weight;
+        source.quota = None;
     }
     config.recommend.budget = tastemaker_types::Window::from_millis(5_000);
     let catalog = Arc::new(Catalog::new(config.items.schema()));

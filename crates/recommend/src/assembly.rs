@@ -75,16 +75,16 @@ impl Pipelines {
         let sources = &config.sources;
         let for_user = Stages::new()
             .sources(|mut wave| {
-                if sources.embedding.enabled {
+                if sources.embedding.gives() {
                     wave = wave.with(Embedding { quota: sources.embedding.quota });
                 }
-                if sources.item_to_item.enabled {
+                if sources.item_to_item.gives() {
                     wave = wave.with(ItemToItem { quota: sources.item_to_item.quota });
                 }
-                if sources.popular.enabled {
+                if sources.popular.gives() {
                     wave = wave.with(Popular { quota: sources.popular.quota });
                 }
-                if sources.fresh.enabled {
+                if sources.fresh.gives() {
                     wave = wave.with(Fresh { quota: sources.fresh.quota });
                 }
                 wave

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use crate::RedisError;
 use crate::client::{Client, Operation};
 use crate::reply::text;
-use crate::search::IndexInfo;
 
 const HEALTH: Operation = Operation::repeatable("health");
 
@@ -87,21 +86,12 @@ impl ServerHealth {
     }
 }
 
-/// The server and the index that serves.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Health {
-    /// The server; of a cluster, the node that was asked.
-    pub server: ServerHealth,
-    /// The index that the alias names; none before the first generation.
-    pub index: Option<IndexInfo>,
-}
-
 impl Client {
-    /// Asks how Redis is.
+    /// Asks how Redis is; of a cluster, one node.
     ///
     /// # Errors
     /// [`RedisError`].
-    pub async fn health(&self) -> Result<Health, RedisError> {
+    pub async fn health(&self) -> Result<ServerHealth, RedisError> {
         let answer = self.call(HEALTH, &redis::cmd("INFO")).await?;
         let unreadable = RedisError::answer(HEALTH.name(), "lines of text", &answer);
         let server = match answer {
@@ -109,13 +99,7 @@ impl Client {
             redis::Value::Map(nodes) => nodes.into_iter().next().and_then(|(_, info)| text(info)),
             info => text(info),
         };
-        let server = ServerHealth::read(&server.ok_or(unreadable)?);
-        let index = match self.index_info(&self.layout().alias()).await {
-            Ok(info) => Some(info),
-            Err(RedisError::NoIndex { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Health { server, index })
+        Ok(ServerHealth::read(&server.ok_or(unreadable)?))
     }
 }
 

@@ -81,18 +81,19 @@ pub struct Nearest {
 pub struct KnnSearch {
     client: Client,
     index: String,
+    documents: u64,
     graph: bool,
     ef_runtime: usize,
     counts: Arc<Mutex<HashMap<Filter, Counted>>>,
 }
 
 impl KnnSearch {
-    /// In the index or alias of this name.
-    pub fn new(client: Client, index: impl Into<String>) -> Self {
+    /// In the index or alias of this name, which has about so many items. (Redis tells how many, but walks the index for that while others wait.)
+    pub fn new(client: Client, index: impl Into<String>, documents: u64) -> Self {
         let index_config = &client.config().index;
         let (graph, ef_runtime) =
             (index_config.kind == tastemaker_config::RedisIndexKind::Hnsw, index_config.ef_runtime);
-        Self { client, index: index.into(), graph, ef_runtime, counts: Arc::default() }
+        Self { client, index: index.into(), documents, graph, ef_runtime, counts: Arc::default() }
     }
 
     /// Keeping at least so many candidates while it walks the graph; see [`crate::publish::Verified`].
@@ -182,7 +183,7 @@ impl KnnSearch {
     pub async fn count(&self, filter: &Filter) -> Result<Selectivity, RedisError> {
         let mut query = Query::count(&*self.index, filter.clone());
         query.timeout = Some(COUNT_TIMEOUT);
-        let documents = self.client.index_info(&self.index).await?.documents;
+        let documents = self.documents;
         let selectivity = match self.client.search(COUNT, &query).await {
             Ok(rows) => Selectivity { documents, passing: rows.total, at_least: rows.partial },
             // A server that is told to fail when the time is over.

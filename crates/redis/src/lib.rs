@@ -19,7 +19,7 @@ mod write;
 pub use client::{BreakerState, Client, Observer, Operation, Script, Told, Tracker};
 pub use codec::{decode_attributes, decode_value, encode_attributes, encode_value};
 pub use error::RedisError;
-pub use health::{Health, ServerHealth};
+pub use health::ServerHealth;
 pub use items::{ItemWrite, Items, StoredItem};
 pub use knn::{KnnSearch, Nearest, Selectivity};
 pub use layout::{Layout, VectorFormat};

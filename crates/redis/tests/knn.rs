@@ -79,7 +79,7 @@ async fn the_true_nearest_are_found_however_few_pass() {
     // Ranks in an order that has nothing to do with the vectors.
     let ranks: Vec<usize> = (0..ITEMS).map(|number| number * 7_919 % ITEMS).collect();
     loaded(&client, &factors, &ranks).await;
-    let search = KnnSearch::new(client.clone(), client.layout().alias());
+    let search = KnnSearch::new(client.clone(), client.layout().alias(), ITEMS as u64);
     let names = Schema::for_attributes(&schema());
     let queries: Vec<Vec<f32>> = (0..QUERIES)
         .map(|_| factors[random.random_range(0..ITEMS)].iter().map(|x| x + random.random_range(-0.5..0.5)).collect())
@@ -137,7 +137,7 @@ async fn a_condition_that_redis_cannot_check_still_fills_the_answer() {
     let factors = factors(&mut SmallRng::seed_from_u64(8));
     let factors = &factors[..2_000];
     loaded(&client, factors, &(0..2_000).collect::<Vec<_>>()).await;
-    let search = KnnSearch::new(client.clone(), client.layout().alias());
+    let search = KnnSearch::new(client.clone(), client.layout().alias(), 2_000);
     let passes = |id: &str| id.ends_with('7');
     let keep = |rows: &[Row]| Ok::<_, RedisError>(rows.iter().map(|row| passes(&row.id)).collect());
     let filter = tastemaker_redis::search::Filter::all();

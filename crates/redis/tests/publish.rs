@@ -57,7 +57,7 @@ async fn write_items(client: &Client, count: usize) {
 }
 
 async fn nearest(client: &Client, query: &[f32], publisher: &Publisher) -> String {
-    let search = KnnSearch::new(client.clone(), client.layout().alias());
+    let search = KnnSearch::new(client.clone(), client.layout().alias(), 10);
     let vector = publisher.format().query(query);
     let nearest = Nearest { vector, k: 1, filter: Filter::all(), returned: Returned::Ids };
     search.nearest(&nearest).await.unwrap().rows.remove(0).id

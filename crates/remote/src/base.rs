@@ -37,7 +37,7 @@ pub(crate) struct Base {
     pub(crate) world: World,
     /// Why there is no model, though one is published.
     pub(crate) missing_model: Option<String>,
-    items: Arc<HashMap<String, Item>>,
+    items: Arc<HashMap<String, Arc<Item>>>,
     /// Where reading again goes on.
     next: usize,
 }
@@ -46,7 +46,7 @@ impl Base {
     /// Before anything was read.
     pub(crate) fn empty(worlds: &Worlds) -> Result<Self, RemoteError> {
         let rankings = Arc::new(PortableRankings::default());
-        let world = worlds.of(Vec::new(), Vec::new(), &rankings, None, Timestamp::now())?;
+        let world = worlds.of(&[], Vec::new(), &rankings, None, Timestamp::now())?;
         let (meta, items) = (Meta::default(), Arc::default());
         Ok(Self { meta, serving: None, rankings, world, missing_model: None, items, next: 0 })
     }
@@ -79,7 +79,7 @@ impl Base {
         let mut wanted: Vec<&str> = Vec::new();
         for id in rankings.ids() {
             match self.items.get(id) {
-                Some(known) => drop(items.insert(id.to_owned(), known.clone())),
+                Some(known) => drop(items.insert(id.to_owned(), Arc::clone(known))),
                 None => wanted.push(id),
             }
         }
@@ -102,7 +102,7 @@ impl Base {
         let (worlds, of, by, model) = (Arc::clone(worlds), Arc::clone(&items), Arc::clone(&rankings), serving.clone());
         let made = tokio::task::spawn_blocking(move || {
             let model = model.as_ref().map(|serving| &serving.model);
-            worlds.of(of.values().cloned().collect(), Vec::new(), &by, model, Timestamp::now())
+            worlds.of(&of.values().cloned().collect::<Vec<_>>(), Vec::new(), &by, model, Timestamp::now())
         });
         let Ok(world) = made.await else { return Ok(None) };
         let world = world?;
@@ -123,7 +123,7 @@ impl Base {
         match tokio::task::spawn_blocking(move || loading.load(version)).await {
             Ok(Ok(model)) => {
                 let index = client.layout().index(&model.name());
-                let search = KnnSearch::new(client.clone(), index).with_ef_runtime(breadth);
+                let search = KnnSearch::new(client.clone(), index, model.model().len() as u64).with_ef_runtime(breadth);
                 (Some(Arc::new(Serving { model, search })), None)
             }
             // The one before still serves; its index stays for a while.

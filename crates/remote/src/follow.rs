@@ -138,9 +138,7 @@ impl Follower {
         log: LogReader,
     ) -> Self {
         let set = state.features();
-        let of_items = |entity| entity == Entity::Item;
-        let items_have_features =
-            !set.streams(Entity::Item).kernel().is_empty() || set.views().iter().any(|view| of_items(view.entity));
+        let items_have_features = set.remembers(Entity::Item);
         let through = state.position();
         Self {
             project: config.project.name.clone(),

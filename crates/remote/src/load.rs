@@ -8,18 +8,32 @@ use tastemaker_features::{OnlineState, PortableRankings, PortableUser, StateOpti
 use tastemaker_recommend::{GenerationError, ServingGeneration, World};
 use tastemaker_store::index::NO_ROW;
 use tastemaker_store::{Catalog, ItemChange};
-use tastemaker_types::{AttributeSchema, Attributes, EntityUpsert, Timestamp, UpsertMode};
+use tastemaker_types::{AttributeSchema, Attributes, EntityUpsert, Position, Timestamp, UpsertMode};
 
 use crate::model::PublishedModel;
 use crate::row::ItemRow;
 
 /// An item that may be in the answer.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Item {
-    pub(crate) id: String,
-    pub(crate) row: ItemRow,
+    /// As it was first seen, with all attributes.
+    pub(crate) upsert: EntityUpsert,
+    /// The last change of any item that is in it.
+    pub(crate) through: Option<Position>,
     /// What is remembered of it for its features.
     pub(crate) state: Option<Vec<u8>>,
+}
+
+impl Item {
+    pub(crate) fn new(id: &str, row: ItemRow, state: Option<Vec<u8>>) -> Self {
+        let ItemRow { through, first_seen, attributes } = row;
+        let mode = UpsertMode::Replace;
+        Self { upsert: EntityUpsert { id: id.to_owned(), timestamp: first_seen, mode, attributes }, through, state }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.upsert.id
+    }
 }
 
 /// What small worlds have in common.
@@ -33,24 +47,17 @@ impl Worlds {
     /// A world of these items and users. Items that the users liked and that are not among them are there for the users' vectors alone.
     pub(crate) fn of(
         &self,
-        items: Vec<Item>,
+        items: &[Arc<Item>],
         users: Vec<(&str, &PortableUser, Attributes)>,
         rankings: &PortableRankings,
         model: Option<&PublishedModel>,
         now: Timestamp,
     ) -> Result<World, GenerationError> {
         let mut there: HashSet<&str> = HashSet::with_capacity(items.len());
-        let listed: Vec<&Item> = items.iter().filter(|item| there.insert(&item.id)).collect();
+        let listed: Vec<&Item> = items.iter().map(Arc::as_ref).filter(|item| there.insert(item.id())).collect();
         let history = users.iter().flat_map(|(_, user, _)| user.history());
         let liked: Vec<&str> = history.map(|liked| liked.item_id.as_str()).filter(|id| there.insert(id)).collect();
-        let upserts = listed.iter().map(|item| EntityUpsert {
-            id: item.id.clone(),
-            timestamp: item.row.first_seen,
-            mode: UpsertMode::Replace,
-            attributes: item.row.attributes.clone(),
-        });
-        let upserts: Vec<EntityUpsert> = upserts.collect();
-        let changes = upserts.iter().map(ItemChange::Upsert);
+        let changes = listed.iter().map(|item| ItemChange::Upsert(&item.upsert));
         let hidden = liked.iter().map(|id| ItemChange::Seen { id, timestamp: Timestamp::EPOCH });
         let catalog = Arc::new(Catalog::new(self.attributes.clone()));
         catalog.apply(&changes.chain(hidden).collect::<Vec<_>>());
@@ -66,7 +73,7 @@ impl Worlds {
                 tracing::warn!(%error, "the state of an item in Redis cannot be read");
             }
         }
-        state.import_items_through(listed.iter().filter_map(|item| item.row.through).max());
+        state.import_items_through(listed.iter().filter_map(|item| item.through).max());
         state.import_rankings(rankings, now);
         let snapshot = catalog.snapshot();
         let place = |model: &PublishedModel, row| snapshot.id(row).and_then(|id| model.place(id)).unwrap_or(NO_ROW);
@@ -74,7 +81,7 @@ impl Worlds {
             let places = (0..snapshot.len() as u32).map(|row| place(model, row)).collect();
             ServingGeneration::of_few(model.model(), places).map(Arc::new)
         });
-        let hidden = (upserts.len() as u32..snapshot.len() as u32).collect();
+        let hidden = (listed.len() as u32..snapshot.len() as u32).collect();
         Ok(World { catalog, state: Arc::new(state), generation: generation.transpose()?, hidden })
     }
 }

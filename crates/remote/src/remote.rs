@@ -1,6 +1,5 @@
 //! Recommendations from what is in Redis.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tastemaker_recommend::{
     RankRequest, RecommendError, RecommendRequest, Recommendation, Recommender, SimilarRequest, World, state_options,
 };
 use tastemaker_redis::layout::STATE;
-use tastemaker_redis::search::{Filter, Returned};
+use tastemaker_redis::search::{Filter, Row};
 use tastemaker_redis::{Client, Nearest, Operation, Pipeline, Pushdown, Value, VectorFormat, decode_attributes};
 use tastemaker_types::{Attributes, Timestamp};
 
@@ -23,7 +22,6 @@ use crate::items::Items;
 use crate::load::{Item, Worlds};
 use crate::meta::{Meta, ask_whole, check_whole};
 use crate::model::Models;
-use crate::row::ROW;
 use crate::writes::fold_in;
 
 const USER: Operation = Operation::repeatable("read_user");
@@ -68,7 +66,7 @@ pub struct Remote {
     models: Models,
     meta: ArcSwap<Meta>,
     base: ArcSwap<Base>,
-    /// Candidates of the source of similar items, if it is on.
+    /// Candidates of the source of similar items, if it gives any.
     similar: Option<usize>,
     /// Whether the recommender's own world has everything, so that it knows first what is popular and new.
     has_log: bool,
@@ -112,7 +110,7 @@ impl Remote {
         let client = items.client().clone();
         let worlds = Arc::new(Worlds { attributes: config.items.schema(), options: state_options(config), features });
         let source = &config.recommend.sources.item_to_item;
-        let similar = source.enabled.then(|| source.quota.unwrap_or(config.recommend.candidates));
+        let similar = source.gives().then(|| source.quota.unwrap_or(config.recommend.candidates));
         let (meta, base) = (ArcSwap::default(), ArcSwap::from_pointee(Base::empty(&worlds)?));
         Ok(Self { base, meta, client, recommender, within, worlds, items, models, similar, has_log })
     }
@@ -217,7 +215,7 @@ impl Remote {
         let wanted = Wanted { now, condition, nearest, others };
         let items = self.found(serving, &[(taste, nearest)], &wanted).await?.0;
         let model = serving.map(|serving| &serving.model);
-        let world = self.worlds.of(items, Vec::new(), &base.rankings, model, now).map_err(RemoteError::Generation)?;
+        let world = self.worlds.of(&items, Vec::new(), &base.rankings, model, now).map_err(RemoteError::Generation)?;
         self.answer(|recommender| recommender.similar_in(&world, &request))
     }
 
@@ -294,7 +292,7 @@ impl Remote {
     /// Redis.
     pub async fn item(&self, id: &str) -> Result<Option<Attributes>, RemoteError> {
         let mut found = self.items.read(ITEMS, &[id]).await?;
-        Ok(found.pop().flatten().map(|item| item.row.attributes))
+        Ok(found.pop().flatten().map(|item| item.upsert.attributes.clone()))
     }
 
     /// The attributes of a user.
@@ -324,8 +322,8 @@ impl Remote {
         let known = ids.iter().zip(&users).filter_map(|(id, user)| Some((*id, user.as_ref()?)));
         let known = known.map(|(id, user)| (id, &user.state, user.attributes.clone())).collect();
         let model = base.serving.as_deref().map(|serving| &serving.model);
-        let items = items.into_iter().flatten().collect();
-        self.worlds.of(items, known, &base.rankings, model, Timestamp::now()).map_err(RemoteError::Generation)
+        let items: Vec<Arc<Item>> = items.into_iter().flatten().collect();
+        self.worlds.of(&items, known, &base.rankings, model, Timestamp::now()).map_err(RemoteError::Generation)
     }
 
     async fn user(&self, id: &str) -> Result<Option<User>, RemoteError> {
@@ -389,7 +387,7 @@ impl Remote {
         let user = user_id.zip(user).map(|(id, user)| (id, &user.state, user.attributes.clone()));
         let world = self
             .worlds
-            .of(items, user.into_iter().collect(), &base.rankings, model, wanted.now)
+            .of(&items, user.into_iter().collect(), &base.rankings, model, wanted.now)
             .map_err(RemoteError::Generation)?;
         Ok(Gathered { world, more })
     }
@@ -400,12 +398,13 @@ impl Remote {
         serving: Option<&Serving>,
         searches: &[(Option<Vec<f32>>, usize)],
         wanted: &Wanted<'_>,
-    ) -> Result<(Vec<Item>, bool), RemoteError> {
+    ) -> Result<(Vec<Arc<Item>>, bool), RemoteError> {
         let pushed = wanted.condition.as_ref().map(|condition| Pushdown::of(condition, &self.worlds.attributes));
         let filter = match &pushed {
             None => Some(Filter::all()),
             Some(pushed) => pushed.filter.clone(),
         };
+        let (since, returned) = (self.items.now(), self.items.returned());
         let times = if pushed.is_some_and(|pushed| pushed.residue.is_some()) { OVERSAMPLE } else { 1 };
         let search = |vector: &Option<Vec<f32>>, k: usize| {
             let k = (k * times).min(MAX_NEAREST);
@@ -413,7 +412,7 @@ impl Remote {
             let asked = asked.map(|((serving, vector), filter)| {
                 let dimension = serving.model.model().manifest().model.rank;
                 let format = VectorFormat { dimension, kind: self.client.config().index.vector_type };
-                let returned = Returned::Fields(vec![ROW.to_owned(), STATE.to_owned()]);
+                let returned = returned.clone();
                 (serving.search.clone(), Nearest { vector: format.query(vector), k, filter, returned })
             });
             async move {
@@ -428,12 +427,9 @@ impl Remote {
         let found = async { found.await.map_err(RemoteError::Redis) };
         let (found, others) = futures::future::try_join(found, others).await?;
         let more = found.first().is_some_and(|(rows, k)| rows.len() >= *k);
-        let mut there = HashSet::new();
-        let rows = found.iter().flat_map(|(rows, _)| rows);
-        let near =
-            rows.filter_map(|row| self.items.item(&row.id, row.field(ROW)?, row.field(STATE).map(<[u8]>::to_vec)));
-        let mut items: Vec<Item> = near.filter(|item| there.insert(item.id.clone())).collect();
-        items.extend(others.into_iter().flatten().filter(|item| there.insert(item.id.clone())));
+        let rows: Vec<Row> = found.into_iter().flat_map(|(rows, _)| rows).collect();
+        let mut items = self.items.of_rows(ITEMS, &rows, &returned, since).await?;
+        items.extend(others.into_iter().flatten());
         Ok((items, more))
     }
 }

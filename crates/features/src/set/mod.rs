@@ -187,6 +187,11 @@ impl FeatureSet {
         self.views.is_empty() && self.expressions.is_empty() && self.streams.iter().all(|streams| streams.is_empty())
     }
 
+    /// Whether something of each entity of this kind has to be remembered for its features.
+    pub fn remembers(&self, entity: Entity) -> bool {
+        !self.streams(entity).is_empty() || self.views.iter().any(|view| view.entity == entity)
+    }
+
     /// The streaming features of one kind of entity.
     pub fn streams(&self, entity: Entity) -> &Streams {
         let [user, item, pair] = &self.streams;

@@ -1,7 +1,7 @@
 //! The vectors and the index.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use redis::{Pipeline, Value};
@@ -14,6 +14,8 @@ use crate::reply::{count, list};
 
 const LOAD: Operation = Operation::repeatable("publish").bulk();
 const CURSOR: Operation = Operation::repeatable("publish_cursor").bulk();
+/// Between two looks at how far an index is, at least.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Sets a field where there is an entity: a hash of ours that is no marker of a deletion. KEYS: hashes; ARGV: the field, then a value for each.
 static VECTORS: LazyLock<Script> = LazyLock::new(|| {
@@ -138,6 +140,7 @@ impl Publisher {
         self.client.create_index(&self.schema()).await?;
         let name = self.client.layout().index(&self.publication.generation);
         loop {
+            let asked = Instant::now();
             let info = self.client.index_info(&name).await?;
             progress(Progress { step: Step::Index, done: (info.indexed * 1_000.0) as u64 });
             if !info.indexing && info.indexed >= 1.0 {
@@ -148,7 +151,8 @@ impl Publisher {
                     Err(RedisError::Verification(format!("{failures} items could not be indexed, the last for: {why}")))
                 };
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            // Redis answers this out of the time that it indexes in.
+            tokio::time::sleep((asked.elapsed() * 50).clamp(LOOK, LOOK * 20)).await;
         }
     }
 

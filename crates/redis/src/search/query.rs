@@ -87,7 +87,9 @@ pub struct Knn {
 /// Which fields come with each row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Returned {
-    /// None: ids alone.
+    /// None, not even the distance: ids in order.
+    Order,
+    /// None: ids and distances alone.
     #[default]
     Ids,
     /// These. The module shortens numbers that are indexed to 12 digits: for what must be exact, take the whole hash.
@@ -163,6 +165,9 @@ impl Query {
         let distance = self.knn.as_ref().map(|_| DISTANCE);
         match &self.returned {
             Returned::Hash => {}
+            Returned::Order => {
+                command.arg("NOCONTENT");
+            }
             Returned::Ids if distance.is_none() => {
                 command.arg("NOCONTENT");
             }
@@ -214,7 +219,7 @@ impl Client {
             1 => parts.remove(0),
             _ => Rows::merged(parts, query.offset, query.limit),
         };
-        if query.returned != Returned::Ids && self.has_parts(operation).await? {
+        if matches!(query.returned, Returned::Fields(_) | Returned::Hash) && self.has_parts(operation).await? {
             self.read_fields(operation, &query.returned, &mut found.rows).await?;
         }
         Ok(found)
@@ -232,7 +237,7 @@ impl Client {
             let key = self.layout().item(&row.id);
             match returned {
                 Returned::Fields(names) => pipeline.cmd("HMGET").arg(key).arg(VERSION).arg(names),
-                Returned::Hash | Returned::Ids => pipeline.cmd("HGETALL").arg(key),
+                _ => pipeline.cmd("HGETALL").arg(key),
             };
         }
         let mut answers = self.pipeline(operation, &pipeline).await?.into_iter();
@@ -249,7 +254,7 @@ impl Client {
                     }
                     names.iter().cloned().zip(values).filter_map(|(name, value)| Some((name, value?))).collect()
                 }
-                Returned::Hash | Returned::Ids => fields(answer).ok_or(unreadable)?,
+                _ => fields(answer).ok_or(unreadable)?,
             };
             if !row.fields.is_empty() || matches!(returned, Returned::Fields(_)) {
                 read.push(row);

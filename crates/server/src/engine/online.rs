@@ -20,6 +20,8 @@ use crate::EngineError;
 
 /// Between two looks at how Redis is.
 const HEALTH_EVERY: Duration = Duration::from_secs(5);
+/// So many looks at Redis go by between two at its index, which Redis walks while everyone waits.
+const INDEX_EVERY: u32 = 120;
 
 /// The Redis of a project.
 pub(super) struct Online {
@@ -89,10 +91,13 @@ impl Online {
         let online = Arc::clone(self);
         tasks.push(tokio::spawn(async move {
             let mut before = None;
-            loop {
+            for number in 0.. {
                 if let Ok(health) = online.client.health().await {
                     online.measure(&health, before.as_ref());
-                    before = Some(health.server);
+                    before = Some(health);
+                }
+                if number % INDEX_EVERY == 0 && online.follower.is_some() {
+                    online.measure_index().await;
                 }
                 tokio::time::sleep(HEALTH_EVERY).await;
             }
@@ -142,8 +147,15 @@ impl Online {
         }
     }
 
-    fn measure(&self, health: &tastemaker_redis::Health, before: Option<&ServerHealth>) {
-        let (server, monitor) = (&health.server, &self.monitor);
+    async fn measure_index(&self) {
+        if let Ok(index) = self.client.index_info(&self.client.layout().alias()).await {
+            self.monitor.set(&metrics::REDIS_INDEX_DOCUMENTS, [], index.documents as f64);
+            self.monitor.set(&metrics::REDIS_INDEX_FAILURES, [], index.failures as f64);
+        }
+    }
+
+    fn measure(&self, server: &ServerHealth, before: Option<&ServerHealth>) {
+        let monitor = &self.monitor;
         let set = |gauge, value: f64| monitor.set(gauge, [], value);
         monitor.count_to(&metrics::REDIS_KEYSPACE, ["hit"], server.hits);
         monitor.count_to(&metrics::REDIS_KEYSPACE, ["miss"], server.misses);
@@ -152,10 +164,6 @@ impl Online {
         set(&metrics::REDIS_MEMORY_BYTES, server.used_memory as f64);
         set(&metrics::REDIS_MAXMEMORY_BYTES, server.maxmemory as f64);
         set(&metrics::REDIS_FRAGMENTATION, server.fragmentation);
-        if let Some(index) = &health.index {
-            set(&metrics::REDIS_INDEX_DOCUMENTS, index.documents as f64);
-            set(&metrics::REDIS_INDEX_FAILURES, index.failures as f64);
-        }
         let evicted = server.evicted_keys.saturating_sub(before.map_or(0, |before| before.evicted_keys));
         if evicted > 0 {
             tracing::error!(
