@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use tastemaker_types::Timestamp;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::popularity::PopularityRead;
 
@@ -63,6 +64,20 @@ impl Rankings {
 
     pub(crate) fn scale(&self) -> f32 {
         self.scale
+    }
+
+    /// The same for rankings that list the same items with the same weights, whenever they were computed.
+    pub fn fingerprint(&self) -> u64 {
+        let mut listed = self.scale.to_le_bytes().to_vec();
+        for row in &self.popular {
+            listed.extend(row.to_le_bytes());
+            listed.extend(self.weight(*row).to_le_bytes());
+        }
+        for (row, seen) in &self.newest {
+            listed.extend(row.to_le_bytes());
+            listed.extend(seen.as_micros().to_le_bytes());
+        }
+        xxh3_64(&listed)
     }
 
     /// The moment they were computed for.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value as Json;
 use tastemaker_pipeline::Trace;
-use tastemaker_store::index::SearchParams;
 use tastemaker_types::{Attributes, FeatureValue, Timestamp};
 
 use crate::candidates::Candidates;
@@ -207,9 +206,11 @@ fn dropped(query: &Query, batch: &Candidates) -> Vec<Dropped> {
         reason: dropped.reason,
         inner_product: None,
     });
-    let nearest = query.user_vector().ok().flatten().and_then(|(generation, vector)| {
-        generation.index().search(vector, NEAREST_TOLD, None, &SearchParams::default()).ok()
-    });
+    let nearest = query
+        .user_vector()
+        .ok()
+        .flatten()
+        .and_then(|(generation, vector)| generation.nearest(vector, NEAREST_TOLD, None).ok());
     let kept_out = nearest.into_iter().flat_map(|hits| hits.hits).filter_map(|hit| {
         let (stage, reason) = why_not(query, hit.row)?;
         Some(Dropped { item_id: id(query, hit.row), stage, reason, inner_product: Some(hit.score) })

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use tastemaker_artifacts::{ENCODER, Generation, INDEX, ITEM_FACTORS, ITEM_IDS, IdList, Manifest};
 use tastemaker_features::{Embeddings, Liked};
 use tastemaker_models::{Matrix, ModelError, QueryEncoder};
-use tastemaker_store::Catalog;
-use tastemaker_store::index::{FlatIndex, NO_ROW, PlannedIndex, VectorIndex};
+use tastemaker_pipeline::rank;
+use tastemaker_store::index::{Hit, Hits, IndexError, NO_ROW, Plan, PlannedIndex, SearchParams, VectorIndex};
+use tastemaker_store::{Bitmap, Catalog};
 use tastemaker_types::Timestamp;
 
 use crate::GenerationError;
 use crate::check::check_users;
-use crate::numeric::norm;
+use crate::numeric::{dot, norm};
 
 /// A generation's model in memory, its item vectors mapped from their file: what is the same whatever items it serves.
 pub struct Model {
@@ -126,7 +127,10 @@ fn check(version: u64, what: &'static str, found: usize, expected: usize) -> Res
 /// A generation as it serves the items of one catalog.
 pub struct ServingGeneration {
     model: Arc<Model>,
-    index: Box<dyn VectorIndex>,
+    /// None where the items are so few that all are looked at.
+    index: Option<Box<dyn VectorIndex>>,
+    /// How many rows have a vector.
+    len: usize,
     /// The model's place of a catalog row; [`NO_ROW`] where it has none.
     places: Vec<u32>,
 }
@@ -157,24 +161,13 @@ impl ServingGeneration {
         let index = PlannedIndex::load(&generation.file(INDEX).map_err(artifact)?, Some(rows)).map_err(index_error)?;
         check(version, "the length of the indexed vectors", index.dim(), model.factors.cols())?;
         check(version, "the number of indexed vectors", index.len(), known)?;
-        Ok(Self { model: Arc::new(model), index: Box::new(index), places })
+        Ok(Self { model: Arc::new(model), len: index.len(), index: Some(Box::new(index)), places })
     }
 
     /// The model over a few items, each row at its place in the model or [`NO_ROW`]: they are searched one by one.
-    ///
-    /// # Errors
-    /// A place is not the model's, or there twice.
-    pub fn of_few(model: &Arc<Model>, places: Vec<u32>) -> Result<Self, GenerationError> {
-        let (mut vectors, mut rows) = (Vec::new(), Vec::new());
-        for (row, place) in (0u32..).zip(&places) {
-            if let Some((vector, _)) = model.vector(*place) {
-                vectors.extend_from_slice(vector);
-                rows.push(row);
-            }
-        }
-        let index = FlatIndex::build(model.factors.cols(), vectors, Some(rows));
-        let index = index.map_err(|source| GenerationError::Index { version: model.manifest.version.0, source })?;
-        Ok(Self { model: Arc::clone(model), index: Box::new(index), places })
+    pub fn of_few(model: &Arc<Model>, places: Vec<u32>) -> Self {
+        let len = places.iter().filter(|place| (**place as usize) < model.len()).count();
+        Self { model: Arc::clone(model), index: None, len, places }
     }
 
     /// Its number.
@@ -194,7 +187,7 @@ impl ServingGeneration {
 
     /// Items that are in it and in the catalog.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.len
     }
 
     /// Whether there are none.
@@ -202,8 +195,26 @@ impl ServingGeneration {
         self.len() == 0
     }
 
-    pub(crate) fn index(&self) -> &dyn VectorIndex {
-        &*self.index
+    /// The `k` rows of largest inner product with `query`, among the members of `filter` where one is given.
+    pub(crate) fn nearest(&self, query: &[f32], k: usize, filter: Option<&Bitmap>) -> Result<Hits, IndexError> {
+        if let Some(index) = &self.index {
+            return index.search(query, k, filter, &SearchParams::default());
+        }
+        let passes = |row: &u32| filter.is_none_or(|filter| filter.contains(*row));
+        let scored = (0..self.places.len() as u32).filter(passes).filter_map(|row| {
+            let (vector, _) = self.vector(row)?;
+            Some((row, dot(query, vector)))
+        });
+        let (rows, scores): (Vec<u32>, Vec<f32>) = scored.unzip();
+        let row = |place: u32| rows.get(place as usize).copied().unwrap_or(NO_ROW);
+        let score = |place: u32| scores.get(place as usize).copied().unwrap_or_default();
+        let best = rank(&scores, k, row).into_iter();
+        let plan = if filter.is_some() { Plan::FilteredScan } else { Plan::Scan };
+        Ok(Hits {
+            hits: best.map(|place| Hit { row: row(place), score: score(place) }).collect(),
+            plan,
+            scored: rows.len(),
+        })
     }
 
     /// The vector of a catalog row, and its length.

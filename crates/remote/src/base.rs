@@ -44,11 +44,11 @@ pub(crate) struct Base {
 
 impl Base {
     /// Before anything was read.
-    pub(crate) fn empty(worlds: &Worlds) -> Result<Self, RemoteError> {
+    pub(crate) fn empty(worlds: &Worlds) -> Self {
         let rankings = Arc::new(PortableRankings::default());
-        let world = worlds.of(&[], Vec::new(), &rankings, None, Timestamp::now())?;
+        let world = worlds.of(&[], Vec::new(), &rankings, None, Timestamp::now());
         let (meta, items) = (Meta::default(), Arc::default());
-        Ok(Self { meta, serving: None, rankings, world, missing_model: None, items, next: 0 })
+        Self { meta, serving: None, rankings, world, missing_model: None, items, next: 0 }
     }
 
     /// What there is now; none if that is less than what is known. Items are read only if popular and new ones are to be `listed`.
@@ -105,7 +105,6 @@ impl Base {
             worlds.of(&of.values().cloned().collect::<Vec<_>>(), Vec::new(), &by, model, Timestamp::now())
         });
         let Ok(world) = made.await else { return Ok(None) };
-        let world = world?;
         Ok(Some(Self { meta, serving, rankings, world, missing_model, items, next }))
     }
 
@@ -137,8 +136,14 @@ async fn read_rankings(client: &Client) -> Result<PortableRankings, RemoteError>
     let mut get = cmd("GET");
     get.arg(client.layout().rankings());
     let Value::BulkString(bytes) = client.call(READ, &get).await? else { return Ok(PortableRankings::default()) };
-    PortableRankings::decode(&bytes).or_else(|error| {
-        tracing::warn!(%error, "the rankings in Redis cannot be read");
-        Ok(PortableRankings::default())
-    })
+    // So many ids take a while.
+    let decoded = tokio::task::spawn_blocking(move || PortableRankings::decode(&bytes)).await;
+    match decoded {
+        Ok(Ok(rankings)) => Ok(rankings),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the rankings in Redis cannot be read");
+            Ok(PortableRankings::default())
+        }
+        Err(_) => Err(RemoteError::NotWhole),
+    }
 }

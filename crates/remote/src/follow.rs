@@ -36,6 +36,8 @@ const BUSY: usize = 4_096;
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// Between two looks at what Redis says of itself, and two writes of rankings.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Rankings are written again after this long though they did not change: a master that took over may lack the latest ones.
+const RANK_AGAIN: Duration = Duration::from_secs(30);
 /// Records read at once.
 const CHUNK: usize = 8_192;
 
@@ -125,6 +127,15 @@ pub struct Follower {
     /// Whether this process noted everything since Redis was last whole.
     filling: AtomicBool,
     running: AtomicBool,
+    /// The rankings that Redis has.
+    rankings: Mutex<Option<WrittenRankings>>,
+}
+
+#[derive(Clone, Copy)]
+struct WrittenRankings {
+    fingerprint: u64,
+    at: Timestamp,
+    written: Instant,
 }
 
 impl Follower {
@@ -159,6 +170,7 @@ impl Follower {
             caught_up: AtomicBool::new(false),
             filling: AtomicBool::new(false),
             running: AtomicBool::new(false),
+            rankings: Mutex::default(),
         }
     }
 
@@ -465,11 +477,8 @@ impl Follower {
 
     /// Writes the rankings and how far Redis is, and, once everything is there, that it is whole.
     pub(crate) async fn advance(&self) -> Result<(), RemoteError> {
-        let (now, layout) = (Timestamp::now(), self.client.layout());
-        let rankings = self.writes.state().export_rankings(now);
-        let mut set = cmd("SET");
-        set.arg(layout.rankings()).arg(rankings);
-        self.client.call(WRITE, &set).await?;
+        let layout = self.client.layout();
+        let rankings_at = self.write_rankings().await?;
         if self.filling.load(Ordering::Acquire) && self.pending.lock().len() == 0 {
             let mut complete = COMPLETE.run(layout.meta());
             complete.arg(&self.project).arg(&*self.definitions);
@@ -481,8 +490,24 @@ impl Follower {
         }
         let mut advance = ADVANCE.run(layout.meta());
         let last = self.written.borrow().checked_sub(1).map_or(-1, |last| last as i64);
-        advance.arg(now.as_micros()).arg(last);
+        advance.arg(rankings_at.as_micros()).arg(last);
         self.run_script(&ADVANCE, advance).await.map(|_| ())
+    }
+
+    /// Writes the rankings if they are others than Redis has, and now and then anyway. The moment of those that it has then.
+    async fn write_rankings(&self) -> Result<Timestamp, RemoteError> {
+        let (now, state) = (Timestamp::now(), self.writes.state());
+        let fingerprint = state.rankings(now).fingerprint();
+        let known = *self.rankings.lock();
+        let same = |known: &WrittenRankings| known.fingerprint == fingerprint && known.written.elapsed() < RANK_AGAIN;
+        if let Some(known) = known.filter(same).filter(|_| !self.filling.load(Ordering::Acquire)) {
+            return Ok(known.at);
+        }
+        let mut set = cmd("SET");
+        set.arg(self.client.layout().rankings()).arg(state.export_rankings(now));
+        self.client.call(WRITE, &set).await?;
+        *self.rankings.lock() = Some(WrittenRankings { fingerprint, at: now, written: Instant::now() });
+        Ok(now)
     }
 
     async fn run_script(&self, script: &'static Script, run: Cmd) -> Result<Value, RemoteError> {

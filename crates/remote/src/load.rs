@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tastemaker_features::set::SharedFeatures;
 use tastemaker_features::{OnlineState, PortableRankings, PortableUser, StateOptions};
-use tastemaker_recommend::{GenerationError, ServingGeneration, World};
+use tastemaker_recommend::{ServingGeneration, World};
 use tastemaker_store::index::NO_ROW;
 use tastemaker_store::{Catalog, ItemChange};
 use tastemaker_types::{AttributeSchema, Attributes, EntityUpsert, Position, Timestamp, UpsertMode};
@@ -52,14 +52,14 @@ impl Worlds {
         rankings: &PortableRankings,
         model: Option<&PublishedModel>,
         now: Timestamp,
-    ) -> Result<World, GenerationError> {
+    ) -> World {
         let mut there: HashSet<&str> = HashSet::with_capacity(items.len());
         let listed: Vec<&Item> = items.iter().map(Arc::as_ref).filter(|item| there.insert(item.id())).collect();
         let history = users.iter().flat_map(|(_, user, _)| user.history());
         let liked: Vec<&str> = history.map(|liked| liked.item_id.as_str()).filter(|id| there.insert(id)).collect();
         let changes = listed.iter().map(|item| ItemChange::Upsert(&item.upsert));
         let hidden = liked.iter().map(|id| ItemChange::Seen { id, timestamp: Timestamp::EPOCH });
-        let catalog = Arc::new(Catalog::new(self.attributes.clone()));
+        let catalog = Arc::new(Catalog::with_capacity(self.attributes.clone(), there.len()));
         catalog.apply(&changes.chain(hidden).collect::<Vec<_>>());
 
         let features = Arc::clone(&self.features);
@@ -79,9 +79,9 @@ impl Worlds {
         let place = |model: &PublishedModel, row| snapshot.id(row).and_then(|id| model.place(id)).unwrap_or(NO_ROW);
         let generation = model.map(|model| {
             let places = (0..snapshot.len() as u32).map(|row| place(model, row)).collect();
-            ServingGeneration::of_few(model.model(), places).map(Arc::new)
+            Arc::new(ServingGeneration::of_few(model.model(), places))
         });
         let hidden = (listed.len() as u32..snapshot.len() as u32).collect();
-        Ok(World { catalog, state: Arc::new(state), generation: generation.transpose()?, hidden })
+        World { catalog, state: Arc::new(state), generation, hidden }
     }
 }

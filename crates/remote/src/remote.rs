@@ -95,9 +95,6 @@ struct Gathered {
 
 impl Remote {
     /// Answers as `recommender` does. Of the world that it has, only what is popular and new counts, and that where it `has_log`.
-    ///
-    /// # Errors
-    /// The settings do not fit together.
     pub fn new(
         config: &Config,
         items: Arc<Items>,
@@ -106,13 +103,13 @@ impl Remote {
         models: Models,
         within: Within,
         has_log: bool,
-    ) -> Result<Self, RemoteError> {
+    ) -> Self {
         let client = items.client().clone();
         let worlds = Arc::new(Worlds { attributes: config.items.schema(), options: state_options(config), features });
         let source = &config.recommend.sources.item_to_item;
         let similar = source.gives().then(|| source.quota.unwrap_or(config.recommend.candidates));
-        let (meta, base) = (ArcSwap::default(), ArcSwap::from_pointee(Base::empty(&worlds)?));
-        Ok(Self { base, meta, client, recommender, within, worlds, items, models, similar, has_log })
+        let (meta, base) = (ArcSwap::default(), ArcSwap::from_pointee(Base::empty(&worlds)));
+        Self { base, meta, client, recommender, within, worlds, items, models, similar, has_log }
     }
 
     /// How Redis stands, as of the last look.
@@ -215,7 +212,7 @@ impl Remote {
         let wanted = Wanted { now, condition, nearest, others };
         let items = self.found(serving, &[(taste, nearest)], &wanted).await?.0;
         let model = serving.map(|serving| &serving.model);
-        let world = self.worlds.of(&items, Vec::new(), &base.rankings, model, now).map_err(RemoteError::Generation)?;
+        let world = self.worlds.of(&items, Vec::new(), &base.rankings, model, now);
         self.answer(|recommender| recommender.similar_in(&world, &request))
     }
 
@@ -323,7 +320,7 @@ impl Remote {
         let known = known.map(|(id, user)| (id, &user.state, user.attributes.clone())).collect();
         let model = base.serving.as_deref().map(|serving| &serving.model);
         let items: Vec<Arc<Item>> = items.into_iter().flatten().collect();
-        self.worlds.of(&items, known, &base.rankings, model, Timestamp::now()).map_err(RemoteError::Generation)
+        Ok(self.worlds.of(&items, known, &base.rankings, model, Timestamp::now()))
     }
 
     async fn user(&self, id: &str) -> Result<Option<User>, RemoteError> {
@@ -385,10 +382,7 @@ impl Remote {
         let searches = [(vector, wanted.nearest), (taste, tasted)];
         let (items, more) = self.found(serving, &searches, wanted).await?;
         let user = user_id.zip(user).map(|(id, user)| (id, &user.state, user.attributes.clone()));
-        let world = self
-            .worlds
-            .of(&items, user.into_iter().collect(), &base.rankings, model, wanted.now)
-            .map_err(RemoteError::Generation)?;
+        let world = self.worlds.of(&items, user.into_iter().collect(), &base.rankings, model, wanted.now);
         Ok(Gathered { world, more })
     }
 

@@ -1,7 +1,7 @@
 //! The items whose vectors have the largest inner product with the user's.
 
 use tastemaker_pipeline::{Source, StageContext, StageError};
-use tastemaker_store::index::{MAX_K, SearchParams};
+use tastemaker_store::index::MAX_K;
 
 use crate::candidates::Candidates;
 use crate::explain::Retrieval;
@@ -19,8 +19,7 @@ impl Source<Query, Candidates> for Embedding {
         let Some((generation, vector)) = query.user_vector()? else { return Ok(Candidates::default()) };
         let k = self.quota.map_or(query.candidates, |quota| quota.min(query.candidates)).clamp(1, MAX_K);
         let filter = &query.admission.admitted;
-        let hits =
-            generation.index().search(vector, k, Some(filter), &SearchParams::default()).map_err(StageError::failed)?;
+        let hits = generation.nearest(vector, k, Some(filter)).map_err(StageError::failed)?;
         let retrieval = Retrieval {
             plan: hits.plan.name(),
             asked: k,

@@ -1,7 +1,7 @@
 //! The items nearest by cosine to what the user liked last.
 
 use tastemaker_pipeline::{Source, StageContext, StageError, rank};
-use tastemaker_store::index::{MAX_K, SearchParams};
+use tastemaker_store::index::MAX_K;
 
 use crate::candidates::Candidates;
 use crate::numeric::dot;
@@ -22,10 +22,7 @@ impl Source<Query, Candidates> for ItemToItem {
         let Some((generation, taste)) = query.taste() else { return Ok(Candidates::default()) };
         let quota = self.quota.map_or(query.candidates, |quota| quota.min(query.candidates)).clamp(1, MAX_K);
         let k = (quota * OVERSAMPLE).min(MAX_K);
-        let hits = generation
-            .index()
-            .search(taste, k, Some(&query.admission.admitted), &SearchParams::default())
-            .map_err(StageError::failed)?;
+        let hits = generation.nearest(taste, k, Some(&query.admission.admitted)).map_err(StageError::failed)?;
         let rows: Vec<u32> = hits.hits.iter().map(|hit| hit.row).collect();
         let cosine = |row: &u32| match generation.vector(*row) {
             Some((vector, norm)) if norm > 0.0 => dot(taste, vector) / norm,

@@ -65,7 +65,7 @@ impl Online {
         };
         let recommender = Arc::clone(here.recommender);
         let remote =
-            Remote::new(here.config, Arc::clone(&items), recommender, features, models, within, follower.is_some())?;
+            Remote::new(here.config, Arc::clone(&items), recommender, features, models, within, follower.is_some());
         Ok(Self { client, remote: Arc::new(remote), items, tracker: Arc::new(tracker), follower, monitor })
     }
 

@@ -58,7 +58,12 @@ pub struct Catalog {
 impl Catalog {
     /// An empty catalog of items with these attributes.
     pub fn new(attributes: AttributeSchema) -> Self {
-        let shared = Arc::new(Shared::new(attributes));
+        Self::with_capacity(attributes, 0)
+    }
+
+    /// An empty catalog that takes so many items without growing.
+    pub fn with_capacity(attributes: AttributeSchema, items: usize) -> Self {
+        let shared = Arc::new(Shared::new(attributes, items));
         let current = ArcSwap::from_pointee(CatalogSnapshot::empty(Arc::clone(&shared)));
         Self { shared, current, writer: Mutex::new(1) }
     }

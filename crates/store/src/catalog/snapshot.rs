@@ -32,13 +32,13 @@ pub(super) struct Shared {
 const QUALIFIER: &str = "item";
 
 impl Shared {
-    pub(super) fn new(attributes: AttributeSchema) -> Self {
+    pub(super) fn new(attributes: AttributeSchema, items: usize) -> Self {
         let field = |(name, declared): &(String, AttributeType)| Field::new(name, arrow_type(*declared), true);
         Self {
             schema: Schema::for_attributes(&attributes).with_default_qualifier(QUALIFIER),
             arrow: Arc::new(ArrowSchema::new(attributes.fields().iter().map(field).collect::<Vec<_>>())),
             by_name: attributes.fields().iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect(),
-            rows: papaya::HashMap::new(),
+            rows: papaya::HashMap::with_capacity(items),
             filters: FilterCache::new(),
             attributes,
         }
