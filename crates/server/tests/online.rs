@@ -28,6 +28,8 @@ kind = "flat"
 [embeddings]
 rank = 8
 iterations = 3
+[recommend.sources.item_to_item]
+quota = 100
 [recommend.context]
 device = "tag"
 [[features]]
@@ -58,13 +60,17 @@ async fn train_one(project: &Project) -> u64 {
 
 /// A server that follows its log into this Redis, with a published model.
 async fn shop(redis: &RedisServer) -> Running {
-    shop_by(redis, "").await
+    shop_of(&project(Some(redis))).await
 }
 
-/// The same on a Redis that is reached in the way that these settings name.
+/// The same on a Redis that is reached in the way that these settings name, with one search a request.
 async fn shop_by(redis: &RedisServer, way: &str) -> Running {
-    let toml = project(Some(redis)).replace("[redis]\n", &format!("[redis]\n{way}"));
-    let server = Running::of(Project::new(&toml)).await;
+    let toml = project(Some(redis)).replace("quota = 100\n", "").replace("[redis]\n", &format!("[redis]\n{way}"));
+    shop_of(&toml).await
+}
+
+async fn shop_of(toml: &str) -> Running {
+    let server = Running::of(Project::new(toml)).await;
     server.until_online(|online| online["whole"] == true).await;
     send_items(&server.client, 300).await;
     send_clicks(&server.client, 80, 300, 4_000).await;
@@ -632,5 +638,23 @@ async fn it_goes_on_with_the_master_that_sentinels_name() {
     tokio::time::sleep(Duration::from_millis(700)).await;
     answers_are_those_from_memory(&server).await;
     assert!(replica.raw("HGET shop:user:u7 :version").starts_with('$'), "the replica is the master now");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_only_wait_for_redis_is_answered_here() {
+    let redis = RedisServer::start(&[]);
+    let server = shop_by(&redis, "concurrent_searches = 1\n").await;
+    redis.freeze();
+    let body = json!({"user_id": "u7"});
+    let (one, other) = futures::future::join(ask(&server.client, &body), ask(&server.client, &body)).await;
+    redis.thaw();
+    let mut lacks = [one.1, other.1].concat();
+    lacks.sort();
+    assert_eq!(lacks, ["redis:busy", "redis:timeout"]);
+    assert!(one.0.len() == 10 && one.0 == other.0, "both have everything, from memory");
+    server.until_online(|online| online["breaker"] == "closed").await;
+    let (again, lacks) = ask(&server.client, &body).await;
+    assert!(again.len() == 10 && lacks.is_empty(), "the place is free again: {lacks:?}");
     server.stop().await;
 }
