@@ -244,9 +244,12 @@ impl OnlineState {
             match places.newest.and_then(|place| Some((place, rankings.newest.get(place)?))) {
                 Some((place, (_, at))) => newest.push((place, row, Timestamp::from_micros(*at))),
                 // What came after the rankings were made is newer than all of them.
-                None => {
-                    later.extend(catalog.first_seen(row).filter(|seen| *seen > rankings.at()).map(|seen| (row, seen)))
-                }
+                None => later.extend(
+                    catalog
+                        .first_seen(row)
+                        .filter(|seen| *seen > rankings.at() && *seen <= now)
+                        .map(|seen| (row, seen)),
+                ),
             }
         }
         popular.sort_unstable();

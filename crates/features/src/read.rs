@@ -202,17 +202,12 @@ impl ReadPlan {
         embedding: impl Fn() -> Option<(Vec<f32>, Timestamp)>,
     ) {
         let kernel = self.set.streams(entity).kernel();
-        let state = features.map(|features| kernel.present(features.state(), now));
         for column in columns {
             let Some(feature) = self.set.feature(column.id) else { continue };
             let cell = match (feature.source, features) {
-                (Source::Stream(number), Some(_)) => {
-                    let state = state.as_deref();
-                    match state.and_then(|state| kernel.event_time(state, number, now)) {
-                        None => Cell::NOT_FOUND,
-                        found => Cell::new(state.and_then(|state| kernel.read(state, number, now)), found),
-                    }
-                }
+                (Source::Stream(number), Some(features)) => kernel
+                    .read_with_time(features.state(), number, now)
+                    .map_or(Cell::NOT_FOUND, |(at, value)| Cell::new(value, Some(at))),
                 (Source::View { view, column }, Some(features)) => {
                     features.row(view, now).map_or(Cell::NOT_FOUND, |row| {
                         Cell::new(row.values.get(column).cloned().flatten(), Some(row.event_time))

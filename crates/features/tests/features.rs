@@ -426,6 +426,7 @@ fn mistakes_name_their_place_and_a_remedy() {
         ("filter = \"pric > 1\"", "features[0].filter", "known: item.category, item.price"),
         ("value = \"item.category\"", "features[0].value", "number"),
         ("filter = \"timestamp > now()\"", "features[0].filter", "now()"),
+        ("filter = \"now() > timestamp '2026-01-01T00:00:00Z'\"", "features[0].filter", "now()"),
         ("window = \"30m\"\ngroup_by = \"item.colour\"", "features[0].group_by", "unknown"),
     ];
     for (line, key, hint) in errors {

@@ -102,6 +102,8 @@ metrics! {
     gauge REDIS_FRAGMENTATION = "tastemaker_redis_memory_fragmentation_ratio" [];
     /// Items in the index that serves, as of the last ten minutes; on the server with the log.
     gauge REDIS_INDEX_DOCUMENTS = "tastemaker_redis_index_documents" [];
+    /// Memory that the index takes; likewise.
+    gauge REDIS_INDEX_BYTES = "tastemaker_redis_index_bytes" [];
     /// Items that could not be indexed; likewise.
     gauge REDIS_INDEX_FAILURES = "tastemaker_redis_index_failures" [];
     /// Entries of the stream of events, by result: accepted, duplicate, refused, lost (deleted or trimmed away unread: any increase is an alert).

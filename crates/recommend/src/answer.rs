@@ -146,7 +146,7 @@ impl Recommender {
             live: Arc::clone(&ask.world.catalog),
             generation: ask.world.generation.clone(),
             rankings,
-            history: ask.history.iter().filter(|liked| catalog.alive(liked.row)).copied().collect(),
+            history: ask.history.clone(),
             boost,
             given,
             user_vector: Once::new(),

@@ -11,6 +11,8 @@ const HEALTH: Operation = Operation::repeatable("health");
 /// What `INFO` says of the server. Numbers that only grow are since its start.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ServerHealth {
+    /// Another one after each start.
+    pub run_id: String,
     /// Of Redis.
     pub version: String,
     /// `master` or `slave`.
@@ -44,6 +46,26 @@ pub struct ServerHealth {
 }
 
 impl ServerHealth {
+    /// What the servers of a cluster come to together. Versions, roles and policies are those of the first.
+    pub fn together(servers: &[Self]) -> Self {
+        let sum = |of: fn(&Self) -> u64| servers.iter().map(of).sum();
+        Self {
+            loading: servers.iter().any(|server| server.loading),
+            uptime_seconds: servers.iter().map(|server| server.uptime_seconds).min().unwrap_or(0),
+            clients: sum(|server| server.clients),
+            used_memory: sum(|server| server.used_memory),
+            maxmemory: sum(|server| server.maxmemory),
+            fragmentation: servers.iter().map(|server| server.fragmentation).fold(0.0, f64::max),
+            hits: sum(|server| server.hits),
+            misses: sum(|server| server.misses),
+            evicted_keys: sum(|server| server.evicted_keys),
+            expired_keys: sum(|server| server.expired_keys),
+            rejected_connections: sum(|server| server.rejected_connections),
+            commands: sum(|server| server.commands),
+            ..servers.first().cloned().unwrap_or_default()
+        }
+    }
+
     /// Reads the answer to `INFO`: lines of `name:value` under headings.
     fn read(info: &str) -> Self {
         let values: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
@@ -51,6 +73,7 @@ impl ServerHealth {
         let number = |name: &str| values.get(name).and_then(|value| value.parse().ok()).unwrap_or(0);
         let ratio = |name: &str| values.get(name).and_then(|value| value.parse().ok()).unwrap_or(0.0);
         Self {
+            run_id: word("run_id"),
             version: word("redis_version"),
             role: word("role"),
             loading: number("loading") != 0,
@@ -87,19 +110,34 @@ impl ServerHealth {
 }
 
 impl Client {
-    /// Asks how Redis is; of a cluster, one node.
+    /// Asks how Redis is: the server, or each master of a cluster.
     ///
     /// # Errors
     /// [`RedisError`].
-    pub async fn health(&self) -> Result<ServerHealth, RedisError> {
-        let answer = self.call(HEALTH, &redis::cmd("INFO")).await?;
-        let unreadable = RedisError::answer(HEALTH.name(), "lines of text", &answer);
-        let server = match answer {
-            // A cluster answers node by node.
-            redis::Value::Map(nodes) => nodes.into_iter().next().and_then(|(_, info)| text(info)),
-            info => text(info),
+    pub async fn health(&self) -> Result<Vec<ServerHealth>, RedisError> {
+        self.info(&redis::cmd("INFO")).await
+    }
+
+    /// What changes whenever a server that has our keys starts, or another one takes its place: what was acknowledged last may be lost then.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn run_ids(&self) -> Result<String, RedisError> {
+        let mut ids: Vec<String> =
+            self.info(redis::cmd("INFO").arg("server")).await?.into_iter().map(|server| server.run_id).collect();
+        ids.sort();
+        Ok(ids.join(" "))
+    }
+
+    async fn info(&self, command: &redis::Cmd) -> Result<Vec<ServerHealth>, RedisError> {
+        let mut servers = Vec::new();
+        let next = |answer: Option<redis::Value>| {
+            let Some(answer) = answer else { return Some(command.clone()) };
+            servers.extend(text(answer).map(|info| ServerHealth::read(&info)));
+            None
         };
-        Ok(ServerHealth::read(&server.ok_or(unreadable)?))
+        self.call_each_node(HEALTH, next).await?;
+        Ok(servers)
     }
 }
 

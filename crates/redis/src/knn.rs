@@ -74,6 +74,8 @@ pub struct Nearest {
     pub filter: Filter,
     /// With which fields.
     pub returned: Returned,
+    /// Whether so many are asked for that it takes longer than searches usually do.
+    pub costly: bool,
 }
 
 /// Searches one index or alias, and remembers how selective its filters are. Clones share what is remembered.
@@ -144,8 +146,9 @@ impl KnnSearch {
         let ef_runtime = self.graph.then(|| candidates(k, self.ef_runtime));
         let knn = Knn { k, vector: nearest.vector.clone(), policy, ef_runtime };
         let mut query = Query::nearest(&*self.index, nearest.filter.clone(), knn, nearest.returned.clone());
-        query.timeout = Some(self.client.deadline(SEARCH));
-        self.client.search(SEARCH, &query).await
+        let operation = if nearest.costly { SEARCH.costly() } else { SEARCH };
+        query.timeout = Some(self.client.deadline(operation));
+        self.client.search(operation, &query).await
     }
 
     /// What is remembered of a filter. If that is nothing, or old, it is counted in the background.

@@ -109,8 +109,13 @@ async fn the_true_nearest_are_found_however_few_pass() {
             let (mut hits, mut all, mut took) = (0, 0, Duration::ZERO);
             for query in &queries {
                 let expected = exact(query, &factors, |number| ranks[number] < passing, K);
-                let nearest =
-                    Nearest { vector: FORMAT.query(query), k: K, filter: filter.clone(), returned: Returned::Ids };
+                let nearest = Nearest {
+                    vector: FORMAT.query(query),
+                    k: K,
+                    filter: filter.clone(),
+                    returned: Returned::Ids,
+                    costly: false,
+                };
                 let started = Instant::now();
                 let found = search.nearest(&nearest).await.unwrap();
                 took += started.elapsed();
@@ -141,7 +146,7 @@ async fn a_condition_that_redis_cannot_check_still_fills_the_answer() {
     let passes = |id: &str| id.ends_with('7');
     let keep = |rows: &[Row]| Ok::<_, RedisError>(rows.iter().map(|row| passes(&row.id)).collect());
     let filter = tastemaker_redis::search::Filter::all();
-    let nearest = Nearest { vector: FORMAT.query(&factors[3]), k: K, filter, returned: Returned::Ids };
+    let nearest = Nearest { vector: FORMAT.query(&factors[3]), k: K, filter, returned: Returned::Ids, costly: false };
     let found = search.nearest_kept(&nearest, keep).await.unwrap();
     let expected = exact(&factors[3], factors, |number| passes(&number.to_string()), K);
     assert_eq!(found.rows.len(), K);

@@ -59,7 +59,7 @@ async fn write_items(client: &Client, count: usize) {
 async fn nearest(client: &Client, query: &[f32], publisher: &Publisher) -> String {
     let search = KnnSearch::new(client.clone(), client.layout().alias(), 10);
     let vector = publisher.format().query(query);
-    let nearest = Nearest { vector, k: 1, filter: Filter::all(), returned: Returned::Ids };
+    let nearest = Nearest { vector, k: 1, filter: Filter::all(), returned: Returned::Ids, costly: false };
     search.nearest(&nearest).await.unwrap().rows.remove(0).id
 }
 
@@ -174,7 +174,7 @@ async fn a_users_vector_is_a_query_by_hand() {
     let publisher = publisher(&client, "1");
     let (items, query) = (factors(1, 300), factors(9, 1).remove(0).1);
     publisher.load_items(items.clone(), &mut Exact::default(), |_| {}).await.unwrap();
-    let loaded = publisher.load_users([("u", &query), ("nobody", &query)], |_| {}).await.unwrap();
+    let loaded = publisher.load_users([("u", &query), ("nobody", &query)], None, |_| {}).await.unwrap();
     assert_eq!((loaded.written, loaded.absent), (1, 1));
     publisher.build_index(|_| {}).await.unwrap();
     publisher.flip().await.unwrap();

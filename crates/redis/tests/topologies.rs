@@ -55,7 +55,7 @@ async fn everything_works(client: &Client) {
     let mut exact = Exact::of([vec![1.0, 0.0], vec![-1.0, 0.5]]);
     let loaded = publisher.load_items(factors.clone(), &mut exact, |_| {}).await.unwrap();
     assert_eq!((loaded.written, loaded.absent), (ITEMS as u64, 0));
-    publisher.load_users([("u", [1.0, 0.0])], |_| {}).await.unwrap();
+    publisher.load_users([("u", [1.0, 0.0])], None, |_| {}).await.unwrap();
     publisher.build_index(|_| {}).await.unwrap();
     publisher.verify(loaded.written, &exact, 0.9).await.unwrap();
     publisher.flip().await.unwrap();
@@ -63,8 +63,13 @@ async fn everything_works(client: &Client) {
 
     let search = KnnSearch::new(client.clone(), client.layout().alias(), ITEMS as u64);
     let vector = publisher.format().query(&[1.0, 0.0]);
-    let nearest =
-        Nearest { vector, k: 5, filter: Filter::all(), returned: Returned::Fields(vec!["category".to_owned()]) };
+    let nearest = Nearest {
+        vector,
+        k: 5,
+        filter: Filter::all(),
+        returned: Returned::Fields(vec!["category".to_owned()]),
+        costly: false,
+    };
     let found = search.nearest(&nearest).await.unwrap();
     let expected: Vec<&str> = ids.iter().rev().take(5).map(String::as_str).collect();
     assert_eq!(found.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), expected);
@@ -77,7 +82,7 @@ async fn everything_works(client: &Client) {
     assert_eq!(search.count(&Filter::all()).await.unwrap().documents, ITEMS as u64);
     assert_eq!(items.read(&[&ids[3], "nobody"]).await.unwrap()[1], None);
     assert_eq!(client.index_info(&client.layout().alias()).await.unwrap().documents, ITEMS as u64);
-    let health = client.health().await.unwrap();
+    let health = tastemaker_redis::ServerHealth::together(&client.health().await.unwrap());
     assert!(health.used_memory > 0 && health.version.starts_with(|c: char| c.is_ascii_digit()));
     client.remove_alias().await.unwrap();
     publisher.remove(&ids, |_| {}).await.unwrap();

@@ -38,12 +38,25 @@ pub enum RemoteError {
         /// One past the last record of the log.
         log: u64,
     },
+    /// What Redis has is another project's.
+    #[error(
+        "Redis has project '{redis}' under this redis.prefix, not '{own}'; give each project a redis.prefix of its own, or clear what is there"
+    )]
+    OtherProject {
+        /// The project there.
+        redis: String,
+        /// This one.
+        own: String,
+    },
     /// Redis lost data, or has not been given everything yet.
     #[error("Redis does not have everything of this project: it is being filled, or `tastemaker rebuild` is needed")]
     NotWhole,
     /// As much is asked of Redis as may be at once.
     #[error("{0} answers are searched for in Redis already, as many as redis.concurrent_searches allows")]
     Busy(usize),
+    /// So few of the nearest items pass that a search of Redis does not fill the answer.
+    #[error("too few of the {0} nearest items pass the filter for an answer from Redis")]
+    Selective(usize),
     /// There is nothing to publish.
     #[error("no generation serves; train one (`tastemaker train`) or promote one (`tastemaker models promote`) first")]
     NoGeneration,

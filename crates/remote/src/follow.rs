@@ -41,13 +41,15 @@ const RANK_AGAIN: Duration = Duration::from_secs(30);
 /// Records read at once.
 const CHUNK: usize = 8_192;
 
-/// KEYS: meta; ARGV: the moment of the rankings, and a log position, or -1. Sets them where everything was written before, so that a Redis that lost
-/// its data does not look whole; the position only rises.
+/// KEYS: meta; ARGV: the moment of the rankings, a log position, or -1, and the run ids of the servers that were written to. Sets them where
+/// everything was written before, and by none but these servers, so that a Redis that lost data does not look whole; the position only rises.
 static ADVANCE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 if redis.call('HEXISTS', KEYS[1], 'project') == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'rankings_at', ARGV[1])
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+if not server or not string.find(ARGV[3], server, 1, true) then return 0 end
+redis.call('HSET', KEYS[1], 'rankings_at', ARGV[1], 'nodes', ARGV[3])
 if tonumber(ARGV[2]) > tonumber(redis.call('HGET', KEYS[1], 'log_position') or '-1') then
   redis.call('HSET', KEYS[1], 'log_position', ARGV[2])
 end
@@ -129,6 +131,8 @@ pub struct Follower {
     running: AtomicBool,
     /// The rankings that Redis has.
     rankings: Mutex<Option<WrittenRankings>>,
+    /// The run ids of the servers, as of the last look.
+    nodes: Mutex<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -171,6 +175,7 @@ impl Follower {
             filling: AtomicBool::new(false),
             running: AtomicBool::new(false),
             rankings: Mutex::default(),
+            nodes: Mutex::default(),
         }
     }
 
@@ -233,8 +238,9 @@ impl Follower {
         let users = self.writes.state().user_ids_after(None, usize::MAX >> 1);
         let mut pending = self.pending.lock();
         pending.users.extend(users.into_iter().map(String::into_boxed_str));
-        let alive = (0..catalog.len() as u32).filter(|row| catalog.alive(*row));
-        pending.items.extend(alive.filter_map(|row| Some(catalog.id(row)?.to_string().into_boxed_str())));
+        // Deleted ones, too: Redis may still have them.
+        let rows = 0..catalog.len() as u32;
+        pending.items.extend(rows.filter_map(|row| Some(catalog.id(row)?.to_string().into_boxed_str())));
     }
 
     /// How far Redis is behind.
@@ -289,7 +295,10 @@ impl Follower {
                 let users = users.iter().map(|id| self.writes.user(id, position, model));
                 items.chain(users).collect::<Vec<HashWrite>>()
             };
-            self.client.write_hashes(WRITE, &writes).await?;
+            match self.client.write_hashes(WRITE, &writes).await {
+                Err(RedisError::WrongType { .. }) => self.write_one_by_one(&writes).await?,
+                written => drop(written?),
+            }
             done += writes.len();
             for id in &items {
                 self.items.iter().for_each(|known| known.forget(id));
@@ -300,6 +309,19 @@ impl Follower {
             }
             progress(done);
         }
+    }
+
+    /// Where a key is in the way that is none of ours, the others are written all the same.
+    async fn write_one_by_one(&self, writes: &[HashWrite]) -> Result<(), RedisError> {
+        for write in writes {
+            match self.client.write_hashes(WRITE, std::slice::from_ref(write)).await {
+                Err(error @ RedisError::WrongType { .. }) => {
+                    tracing::warn!(key = write.key, %error, "what belongs under a key of Redis is not written");
+                }
+                written => drop(written?),
+            }
+        }
+        Ok(())
     }
 
     /// Follows until it is dropped. A Redis that has nothing is given everything.
@@ -378,6 +400,10 @@ impl Follower {
     /// Looks at what Redis says of itself: whether it is whole, and which generations its items need vectors of.
     pub(crate) async fn look(&self) -> Result<(), RemoteError> {
         let mut meta = Meta::read(&self.client).await?;
+        let nodes = self.client.run_ids().await?;
+        if let Some(redis) = meta.project.take_if(|project| *project != self.project) {
+            return Err(RemoteError::OtherProject { redis, own: self.project.clone() });
+        }
         if meta.whole && meta.definitions.as_deref() != Some(&*self.definitions) {
             self.check_log(meta.log_position.map_or(0, |position| position + 1))?;
             tracing::warn!(
@@ -387,7 +413,10 @@ impl Follower {
             self.forget().await?;
             meta = Meta::read(&self.client).await?;
         }
-        if meta.whole {
+        if meta.whole && meta.nodes.as_ref() != Some(&nodes) {
+            self.make_up(&meta).await?;
+            meta.whole = false;
+        } else if meta.whole {
             self.filling.store(false, Ordering::Release);
             self.catch_up(meta.log_position.map_or(0, |position| position + 1)).await?;
         } else if !self.filling.load(Ordering::Acquire) || meta.filling.as_deref() != Some(&*self.definitions) {
@@ -412,7 +441,35 @@ impl Follower {
             }
         }
         self.serving.store(Arc::new(models));
+        *self.nodes.lock() = nodes;
         self.whole.store(meta.whole, Ordering::Release);
+        Ok(())
+    }
+
+    /// A server that started anew, or that took another's place, may lack what was acknowledged last: it is not whole until that was written again.
+    async fn make_up(&self, meta: &Meta) -> Result<(), RemoteError> {
+        let next = meta.log_position.map_or(0, |position| position + 1);
+        self.check_log(next)?;
+        if meta.nodes.is_some() {
+            tracing::warn!(
+                server = self.client.server(),
+                from = next,
+                "Redis started anew; writing again what it may lack"
+            );
+        }
+        let mut unmark = Pipeline::new();
+        unmark.cmd("HSET").arg(self.client.layout().meta()).arg(FILLING).arg(&*self.definitions);
+        unmark.cmd("HDEL").arg(self.client.layout().meta()).arg(&[meta::PROJECT, DEFINITIONS]);
+        self.client.pipeline(META, &unmark).await?.into_iter().try_for_each(|answer| answer.map(|_| ()))?;
+        self.met.lock().clear();
+        if self.client.is_cluster() {
+            // What the position says of one node says nothing of the others.
+            self.note_all();
+        } else {
+            self.caught_up.store(false, Ordering::Release);
+            self.catch_up(next).await?;
+        }
+        self.filling.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -490,7 +547,7 @@ impl Follower {
         }
         let mut advance = ADVANCE.run(layout.meta());
         let last = self.written.borrow().checked_sub(1).map_or(-1, |last| last as i64);
-        advance.arg(rankings_at.as_micros()).arg(last);
+        advance.arg(rankings_at.as_micros()).arg(last).arg(self.nodes.lock().as_str());
         self.run_script(&ADVANCE, advance).await.map(|_| ())
     }
 

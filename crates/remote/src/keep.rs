@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::RemoteError;
 use crate::follow::Follower;
 use crate::meta::Meta;
-use crate::publish::{publish, retire};
+use crate::publish::{publish, retire, unpublish};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -41,7 +41,19 @@ impl Follower {
             return Ok(());
         }
         let champion = self.models().champion()?;
-        if Meta::read(self.client()).await?.generation != Some(champion) {
+        let (layout, named) = (self.client().layout(), champion.to_string());
+        let indexes = self.client().indexes().await?;
+        let is_there = indexes.iter().any(|index| layout.generation_of_index(index) == Some(&*named));
+        let serving = Meta::read(self.client()).await?.generation;
+        if serving == Some(champion) && !is_there {
+            tracing::warn!(
+                version = champion,
+                "the index of the generation that serves is gone from Redis; publishing it again"
+            );
+            // Nobody asks an index that is only being filled; it is, when everyone has seen this.
+            return unpublish(self.client(), champion).await;
+        }
+        if serving != Some(champion) {
             let published = publish(self, champion, |_| ()).await?;
             let (items, recall) = (published.items.map_or(0, |items| items.written), published.index.map(|i| i.recall));
             tracing::info!(version = champion, items, recall, "a generation serves from Redis");

@@ -6,6 +6,7 @@
 mod base;
 mod error;
 mod follow;
+mod inspect;
 mod items;
 mod keep;
 mod load;
@@ -19,6 +20,7 @@ mod writes;
 
 pub use error::RemoteError;
 pub use follow::{Follower, Lag};
+pub use inspect::{Inspected, inspect};
 pub use items::{Items, TierStats};
 pub use model::{Models, PublishedModel};
 pub use publish::{Published, publish};

@@ -18,6 +18,8 @@ pub(crate) const DEFINITIONS: &str = "definitions";
 pub(crate) const RANKINGS_AT: &str = "rankings_at";
 /// There while everything is being written for the first time, or anew: under which definitions.
 pub(crate) const FILLING: &str = "filling";
+/// The run ids of the servers when everything was there last.
+pub(crate) const NODES: &str = "nodes";
 /// The generation that is being published.
 pub(crate) const PUBLISHING: &str = "publishing";
 /// With a generation's number behind it: that generation was loaded whole, and its index needs searches of this breadth.
@@ -30,6 +32,10 @@ pub(crate) const RETIRED: &str = "retired:";
 pub(crate) struct Meta {
     /// Whether everything was written at some time, and nothing lost since.
     pub(crate) whole: bool,
+    /// Whose it is, if so.
+    pub(crate) project: Option<String>,
+    /// Which servers had everything.
+    pub(crate) nodes: Option<String>,
     /// [`definitions`] of those who wrote it.
     pub(crate) definitions: Option<String>,
     /// Under which definitions everything is being written at present, if nothing was lost since that began.
@@ -48,7 +54,7 @@ impl Meta {
     pub(crate) async fn read(client: &Client) -> Result<Self, RemoteError> {
         let mut get = cmd("HMGET");
         let names =
-            [meta::PROJECT, meta::GENERATION, PUBLISHING, meta::LOG_POSITION, RANKINGS_AT, FILLING, DEFINITIONS];
+            [meta::PROJECT, meta::GENERATION, PUBLISHING, meta::LOG_POSITION, RANKINGS_AT, FILLING, DEFINITIONS, NODES];
         get.arg(client.layout().meta()).arg(&names);
         let Value::Array(values) = client.call(READ, &get).await? else { return Ok(Self::default()) };
         let text = |place: usize| match values.get(place) {
@@ -58,6 +64,8 @@ impl Meta {
         let number = |place: usize| text(place)?.parse().ok();
         Ok(Self {
             whole: text(0).is_some(),
+            project: text(0).map(str::to_owned),
+            nodes: text(7).map(str::to_owned),
             filling: text(5).map(str::to_owned),
             definitions: text(6).map(str::to_owned),
             generation: number(1),
@@ -101,6 +109,7 @@ pub(crate) fn definitions(config: &Config, features: &FeatureSet) -> Arc<str> {
         (recommend.history_length, recommend.seen_length, recommend.exclude_seen, recommend.popular_window);
     let attributes = [config.items.schema(), config.users.schema()];
     let index = &config.redis.index;
-    let all: [&dyn Debug; 5] = [&features.stored_fingerprint(), &attributes, &config.events.types, &remembered, index];
+    let (project, features) = (&config.project.name, features.stored_fingerprint());
+    let all: [&dyn Debug; 6] = [project, &features, &attributes, &config.events.types, &remembered, index];
     format!("{:016x}", xxh3_64(format!("{all:?}").as_bytes())).into()
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tastemaker_features::PortableUser;
+use tastemaker_redis::layout::meta;
 use tastemaker_redis::publish::{Exact, Loaded, Progress, Publication, Publisher, Verified};
 use tastemaker_redis::{Client, Operation, RedisError, Value, cmd};
 use tastemaker_types::Timestamp;
@@ -81,12 +82,15 @@ pub async fn publish(
         (Some(items), Some(index))
     };
     publisher.flip().await?;
+    let again = before.generation == Some(version);
     let before = before.generation.filter(|before| *before != version);
     note_flip(client, version, before).await?;
     follower.look().await?;
+    // What somebody else wrote later has a vector of the same generation, unless that changes now.
+    let through = writes.state().position().filter(|_| again);
     let with_vectors: BoxedIter<'_, (&str, Vec<f32>)> =
         Box::new(users.iter().filter_map(|id| Some((id.as_str(), vector(id)?))));
-    let users = publisher.load_users(with_vectors, progress).await?;
+    let users = publisher.load_users(with_vectors, through, progress).await?;
     set_publishing(client, None).await?;
     Ok(Published { version, items, index, users, before })
 }
@@ -153,6 +157,14 @@ pub(crate) async fn ef_runtime(client: &Client, version: u64) -> Result<Option<u
     get.arg(client.layout().meta()).arg(format!("{PUBLISHED}{version}"));
     let Value::BulkString(breadth) = client.call(META, &get).await? else { return Ok(None) };
     Ok(std::str::from_utf8(&breadth).ok().and_then(|breadth| breadth.parse().ok()))
+}
+
+/// Has a generation serve no longer whose index is gone.
+pub(crate) async fn unpublish(client: &Client, version: u64) -> Result<(), RemoteError> {
+    let mut forget = cmd("HDEL");
+    forget.arg(client.layout().meta()).arg(meta::GENERATION).arg(format!("{PUBLISHED}{version}"));
+    client.call(META, &forget).await?;
+    Ok(())
 }
 
 async fn note_flip(client: &Client, version: u64, before: Option<u64>) -> Result<(), RedisError> {

@@ -63,7 +63,8 @@ async fn remove_strangers(follower: &Follower) -> Result<usize, RemoteError> {
     .await
 }
 
-/// Removes hashes of items and users that are unwanted and were written up to the log position `newest`; says how many.
+/// Removes hashes of items and users that are unwanted and were written up to the log position `newest`; says how many. What has no position is none
+/// of ours.
 async fn remove(
     follower: &Follower,
     newest: u64,
@@ -100,7 +101,7 @@ async fn remove(
             }
             _ => None,
         });
-        let old = |(_, version): &(&Vec<u8>, Option<u64>)| version.is_none_or(|version| version <= newest);
+        let old = |(_, version): &(&Vec<u8>, Option<u64>)| version.is_some_and(|version| version <= newest);
         let keys: Vec<&Vec<u8>> = keys.iter().zip(versions).filter(old).map(|(key, _)| key).collect();
         removed += keys.len();
         let mut unlink = Pipeline::with_capacity(keys.len());

@@ -12,7 +12,7 @@ use tastemaker_recommend::{
     RankRequest, RecommendError, RecommendRequest, Recommendation, Recommender, SimilarRequest, World, state_options,
 };
 use tastemaker_redis::layout::STATE;
-use tastemaker_redis::search::{Filter, Row};
+use tastemaker_redis::search::{Filter, Row, Rows};
 use tastemaker_redis::{Client, Nearest, Operation, Pipeline, Pushdown, Value, VectorFormat, decode_attributes};
 use tastemaker_types::{Attributes, Timestamp};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -34,6 +34,10 @@ const FEW: usize = 200;
 const REFRESH: Duration = Duration::from_millis(500);
 /// The most items that one search asks for.
 const MAX_NEAREST: usize = 10_000;
+/// More than this is looked for with more time.
+const USUAL: usize = 1_000;
+/// Answers that may look further than the nearest at once: each takes Redis as long as many others do.
+const WIDE: usize = 2;
 /// The most of what a user has met that retrieval makes up for.
 const MAX_MET: usize = 1_000;
 /// How many times as many are looked at where a condition cannot be checked by the search, or where an answer came out short.
@@ -71,6 +75,8 @@ pub struct Remote {
     similar: Option<usize>,
     /// Of searches that may be under way.
     room: Semaphore,
+    /// Of those that look further, since too few of the nearest pass.
+    wide: Semaphore,
     /// Whether the recommender's own world has everything, so that it knows first what is popular and new.
     has_log: bool,
 }
@@ -88,12 +94,25 @@ struct Wanted<'a> {
     nearest: usize,
     /// Ids besides, found by other means.
     others: Vec<&'a str>,
+    /// Whether so many are looked for that it takes its time.
+    costly: bool,
 }
 
-/// A world, and whether more could have been found.
+/// What a search found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// All that passes.
+    All,
+    /// As many as were asked for.
+    Enough,
+    /// What there was time for.
+    Partly,
+}
+
+/// A world, and what the search for it found.
 struct Gathered {
     world: World,
-    more: bool,
+    found: Found,
 }
 
 impl Remote {
@@ -113,7 +132,20 @@ impl Remote {
         let similar = source.gives().then(|| source.quota.unwrap_or(config.recommend.candidates));
         let (meta, base) = (ArcSwap::default(), ArcSwap::from_pointee(Base::empty(&worlds)));
         let room = Semaphore::new(client.config().concurrent_searches);
-        Self { base, meta, client, recommender, within, worlds, items, models, similar, room, has_log }
+        Self {
+            base,
+            meta,
+            client,
+            recommender,
+            within,
+            worlds,
+            items,
+            models,
+            similar,
+            room,
+            wide: Semaphore::new(WIDE),
+            has_log,
+        }
     }
 
     /// How Redis stands, as of the last look.
@@ -182,14 +214,29 @@ impl Remote {
         let others = self.recommender.unpersonal_in(&self.overview(&base), &request)?;
         let met = user.as_ref().map_or(0, |user| user.state.seen_count()).min(MAX_MET);
         let mut nearest = (candidates + met + request.exclude.len()).min(MAX_NEAREST);
+        let mut before = None;
         loop {
             let others = others.iter().map(String::as_str).collect();
-            let wanted = Wanted { now, condition: condition.clone(), nearest, others };
-            let gathered = self.gather(&base, Some(&request.user_id), user.as_ref(), &wanted).await?;
+            let costly = before.is_some() || nearest > USUAL;
+            let wanted = Wanted { now, condition: condition.clone(), nearest, others, costly };
+            let gathered =
+                match (self.gather(&base, Some(&request.user_id), user.as_ref(), &wanted).await, before.take()) {
+                    (Ok(gathered), _) => gathered,
+                    (Err(_), Some(answer)) => return Ok(partial(answer)),
+                    (Err(error), None) => return Err(error),
+                };
             let answer = self.answer(|recommender| recommender.recommend_in(&gathered.world, &request))?;
-            if answer.items.len() >= limit || !gathered.more || nearest >= MAX_NEAREST {
+            if answer.items.len() >= limit || gathered.found == Found::All {
                 return Ok(answer);
             }
+            if self.has_log {
+                return Err(RemoteError::Selective(nearest));
+            }
+            if gathered.found == Found::Partly || nearest >= MAX_NEAREST {
+                return Ok(partial(answer));
+            }
+            let Ok(_one_of_few) = self.wide.try_acquire() else { return Ok(partial(answer)) };
+            before = Some(answer);
             nearest = (nearest * OVERSAMPLE).min(MAX_NEAREST);
         }
     }
@@ -215,7 +262,7 @@ impl Remote {
             serving.model.model().taste([place].into_iter())
         });
         let nearest = (OVERSAMPLE * (candidates.min(1_000) + request.exclude.len()) + limit).min(MAX_NEAREST);
-        let wanted = Wanted { now, condition, nearest, others };
+        let wanted = Wanted { now, condition, nearest, others, costly: nearest > USUAL };
         let items = self.found(serving, &[(taste, nearest)], &wanted).await?.0;
         let model = serving.map(|serving| &serving.model);
         let world = self.worlds.of(&items, Vec::new(), &base.rankings, model, now);
@@ -233,7 +280,7 @@ impl Remote {
         let base = self.base.load_full();
         let user = self.user(&request.user_id).await?;
         let others = request.items.iter().map(String::as_str).collect();
-        let wanted = Wanted { now, condition: None, nearest: 0, others };
+        let wanted = Wanted { now, condition: None, nearest: 0, others, costly: false };
         let gathered = self.gather(&base, Some(&request.user_id), user.as_ref(), &wanted).await?;
         self.answer(|recommender| recommender.rank_in(&gathered.world, &request))
     }
@@ -391,19 +438,19 @@ impl Remote {
         });
         let tasted = self.similar.map_or(0, |quota| (3 * quota + wanted.nearest / 4).min(wanted.nearest));
         let searches = [(vector, wanted.nearest), (taste, tasted)];
-        let (items, more) = self.found(serving, &searches, wanted).await?;
+        let (items, found) = self.found(serving, &searches, wanted).await?;
         let user = user_id.zip(user).map(|(id, user)| (id, &user.state, user.attributes.clone()));
         let world = self.worlds.of(&items, user.into_iter().collect(), &base.rankings, model, wanted.now);
-        Ok(Gathered { world, more })
+        Ok(Gathered { world, found })
     }
 
-    /// The nearest to each vector and the others, all at once; and whether the first search could have found more.
+    /// The nearest to each vector and the others, all at once; and what became of the first search.
     async fn found(
         &self,
         serving: Option<&Serving>,
         searches: &[(Option<Vec<f32>>, usize)],
         wanted: &Wanted<'_>,
-    ) -> Result<(Vec<Arc<Item>>, bool), RemoteError> {
+    ) -> Result<(Vec<Arc<Item>>, Found), RemoteError> {
         let pushed = wanted.condition.as_ref().map(|condition| Pushdown::of(condition, &self.worlds.attributes));
         let filter = match &pushed {
             None => Some(Filter::all()),
@@ -418,12 +465,15 @@ impl Remote {
                 let dimension = serving.model.model().manifest().model.rank;
                 let format = VectorFormat { dimension, kind: self.client.config().index.vector_type };
                 let returned = returned.clone();
-                (serving.search.clone(), Nearest { vector: format.query(vector), k, filter, returned })
+                (
+                    serving.search.clone(),
+                    Nearest { vector: format.query(vector), k, filter, returned, costly: wanted.costly || k > USUAL },
+                )
             });
             async move {
                 match asked {
-                    Some((search, nearest)) => search.nearest(&nearest).await.map(|rows| (rows.rows, k)),
-                    None => Ok((Vec::new(), usize::MAX)),
+                    Some((search, nearest)) => search.nearest(&nearest).await.map(|rows| (rows, k)),
+                    None => Ok((Rows::default(), usize::MAX)),
                 }
             }
         };
@@ -431,12 +481,22 @@ impl Remote {
         let others = self.items.read(ITEMS, &wanted.others);
         let found = async { found.await.map_err(RemoteError::Redis) };
         let (found, others) = futures::future::try_join(found, others).await?;
-        let more = found.first().is_some_and(|(rows, k)| rows.len() >= *k);
-        let rows: Vec<Row> = found.into_iter().flat_map(|(rows, _)| rows).collect();
+        let of_first = match found.first() {
+            Some((rows, _)) if rows.partial => Found::Partly,
+            Some((rows, k)) if rows.rows.len() >= *k => Found::Enough,
+            _ => Found::All,
+        };
+        let rows: Vec<Row> = found.into_iter().flat_map(|(rows, _)| rows.rows).collect();
         let mut items = self.items.of_rows(ITEMS, &rows, &returned, since).await?;
         items.extend(others.into_iter().flatten());
-        Ok((items, more))
+        Ok((items, of_first))
     }
+}
+
+/// As it is, though more would pass.
+fn partial(mut answer: Recommendation) -> Recommendation {
+    answer.degraded.push("redis:partial".to_owned());
+    answer
 }
 
 /// What asks for popular items in the place of similar ones.
@@ -462,6 +522,7 @@ pub fn degraded_by(error: &RemoteError) -> Option<String> {
         RemoteError::Redis(error) => Some(format!("redis:{}", error.kind())),
         RemoteError::NotWhole => Some("redis:not_whole".to_owned()),
         RemoteError::Busy(_) => Some("redis:busy".to_owned()),
+        RemoteError::Selective(_) => Some("redis:selective".to_owned()),
         _ => Some("redis:data".to_owned()),
     }
 }

@@ -297,7 +297,7 @@ async fn nothing_fails_and_nothing_is_lost_while_redis_does() {
 
 type Dump = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
 
-/// Every hash of ours, as it is, but for the position of its last write.
+/// Every hash of ours, as it is, but for the positions of its last write.
 async fn dump(redis: &RedisServer) -> Dump {
     const READ: Operation = Operation::repeatable("dump").bulk();
     let client = tastemaker_redis::Client::open(&redis.url(), &RedisConfig::default(), Arc::new(())).unwrap();
@@ -307,7 +307,9 @@ async fn dump(redis: &RedisServer) -> Dump {
         for key in keys {
             let Answer::BulkString(key) = key else { panic!("no key") };
             let hash = tastemaker_redis::fields(client.call(READ, cmd("HGETALL").arg(&key)).await.unwrap()).unwrap();
-            let hash = hash.into_iter().filter(|(name, _)| name != ":version").collect();
+            let mut hash: BTreeMap<_, _> = hash.into_iter().filter(|(name, _)| name != ":version").collect();
+            // The last change of any item that it was written with.
+            hash.get_mut(":row").into_iter().for_each(|row| row[1..9].fill(0));
             all.insert(String::from_utf8(key).unwrap(), hash);
         }
     }
@@ -318,16 +320,22 @@ async fn dump(redis: &RedisServer) -> Dump {
 async fn a_rebuild_ends_as_it_was_and_a_restart_goes_on() {
     let redis = RedisServer::start(&[]);
     let server = shop(&redis).await;
+    server.client.delete("/v1/items/i9").await.expect(204);
+    server.until_online(|online| online["pending"] == 0).await;
     let before = dump(&redis).await;
     assert!(before.len() >= 380, "{} users and items", before.len());
+    assert!(before["shop:item:i9"].contains_key(":deleted"), "{:?}", before["shop:item:i9"]);
     let project = server.stop().await;
 
     // Without a server that follows: what a rebuild alone does.
     redis.raw("FLUSHALL");
     redis.raw("HSET shop:user:stranger :version 5 a b");
+    redis.raw("HSET shop:user:of-somebody-else a b");
+    redis.raw("HSET shop:item:i9 :version 5 title back");
     let follower = tastemaker_server::follower(config(&project)).unwrap();
     let rebuilt = tastemaker_remote::rebuild(&follower, |_| ()).await.unwrap();
     assert_eq!((rebuilt.written, rebuilt.removed), (before.len(), 1));
+    assert_eq!(redis.raw("DEL shop:user:of-somebody-else"), ":1\r\n", "what has no position is none of ours");
     tastemaker_remote::publish(&follower, 1, |_| ()).await.unwrap();
     let after = dump(&redis).await;
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
@@ -656,5 +664,106 @@ async fn what_would_only_wait_for_redis_is_answered_here() {
     server.until_online(|online| online["breaker"] == "closed").await;
     let (again, lacks) = ask(&server.client, &body).await;
     assert!(again.len() == 10 && lacks.is_empty(), "the place is free again: {lacks:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_comes_back_with_older_data_is_made_whole() {
+    let mut redis = RedisServer::start(&[]);
+    let server = shop(&redis).await;
+    assert_eq!(redis.raw("SAVE"), "+OK\r\n");
+    let clicks: Vec<Value> = (0..20).map(|n| event(&format!("late{n}"), &format!("u{}", n % 5), "i3")).collect();
+    server.client.post("/v1/events", &json!({"events": clicks})).await.expect(200);
+    server.client.post("/v1/events", &json!({"events": [event("first", "nobody yet", "i3")]})).await.expect(200);
+    server.client.delete("/v1/items/i21").await.expect(204);
+    server.until_online(|online| online["pending"] == 0).await;
+    let before = dump(&redis).await;
+    redis.kill();
+    redis.restart();
+    let began = Instant::now();
+    while dump(&redis).await != before {
+        assert!(began.elapsed() < Duration::from_secs(20), "what was acknowledged is not there again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.until_online(|online| online["whole"] == true && online["pending"] == 0).await;
+    // The other half of the server has seen it, too.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    answers_are_those_from_memory(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_somebody_dropped_is_made_again() {
+    let redis = RedisServer::start(&[]);
+    let server = shop(&redis).await;
+    redis.raw("FT.DROPINDEX shop:idx:items:1");
+    let began = Instant::now();
+    let body = json!({"user_id": "u7"});
+    assert!(!ask(&server.client, &body).await.1.is_empty(), "an answer without index says so");
+    while !ask(&server.client, &body).await.1.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20), "no index");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    answers_are_those_from_memory(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_another_projects_is_left_alone() {
+    let redis = RedisServer::start(&[]);
+    let server = shop(&redis).await;
+    let before = dump(&redis).await;
+    let toml = format!("[project]\nname = \"other\"\n{}", project(Some(&redis)));
+    let other = Running::of(Project::new(&toml)).await;
+    send_items(&other.client, 10).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let (_, lacks) = ask(&other.client, &json!({"user_id": "u7"})).await;
+    assert!(lacks.contains(&"redis:not_whole".to_owned()), "{lacks:?}");
+    let project = other.stop().await;
+    let follower = tastemaker_server::follower(config(&project)).unwrap();
+    let error = tastemaker_remote::rebuild(&follower, |_| ()).await.unwrap_err().to_string();
+    assert!(error.contains("not 'other'") && error.contains("redis.prefix"), "{error}");
+    assert_eq!(dump(&redis).await, before);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_at_redis_says_whose_it_is_and_what_is_wrong() {
+    let mut redis = RedisServer::start(&["--requirepass", "hunter2"]);
+    let port = redis.port();
+    let toml = |password: &str| {
+        let online = format!("redis://:{password}@127.0.0.1:{port}");
+        format!("[storage]\nonline = \"{online}\"\n[redis]\nprefix = \"shop:\"\n")
+    };
+    let inspect = async |password: &str| {
+        let config = tastemaker_config::Config::parse(&toml(password)).unwrap();
+        tastemaker_remote::inspect(&config).await.map(Option::unwrap)
+    };
+    let empty = inspect("hunter2").await.unwrap();
+    assert_eq!((empty.project, empty.generation, empty.health.role.as_str()), (None, None, "master"));
+    let refused = inspect("hunter3").await.unwrap_err().to_string();
+    assert!(refused.contains("user and password") && !refused.contains("hunter"), "{refused}");
+    redis.kill();
+    let config = tastemaker_config::Config::parse(&toml("hunter2")).unwrap();
+    let away = tastemaker_remote::inspect(&config).await.unwrap_err().to_string();
+    assert!(away.contains("cannot be reached") && !away.contains("hunter"), "{away}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_that_few_pass_and_redis_cannot_check_still_finds_them() {
+    let redis = RedisServer::start(&[]);
+    let server = shop_of(&project(Some(&redis)).replace("[recommend]\n", "[recommend]\ncandidates = 10\n")).await;
+    let stateless = stateless(&redis, &server).await;
+    // Some of these are far from what the user likes, and beyond the first search.
+    for item in [3, 77, 150, 201, 233, 299] {
+        let filter = format!("title = 'Item {item}'");
+        let body = json!({"user_id": "u7", "limit": 20, "filter": filter, "include_seen": true});
+        let (there, lacks) = ask(&server.client, &body).await;
+        assert_eq!(there.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), [format!("i{item}")], "{body}");
+        assert!(lacks.is_empty() || lacks == ["redis:selective"], "{lacks:?}");
+        let (elsewhere, lacks) = ask(&stateless.client, &body).await;
+        assert_eq!((elsewhere, lacks), (there, Vec::new()), "{body}");
+    }
+    stateless.stop().await;
     server.stop().await;
 }

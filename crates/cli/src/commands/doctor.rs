@@ -13,6 +13,7 @@ use tastemaker_features::offline::table_source;
 use tastemaker_features::table::{Table, TableSource};
 use tastemaker_log::{LogReader, TornTail};
 use tastemaker_recommend::check_generation;
+use tastemaker_remote::Inspected;
 use tastemaker_source::{Inspection, Postgres};
 use tastemaker_types::{Position, Timestamp, Window};
 
@@ -20,7 +21,7 @@ use crate::context::Context;
 use crate::output::{Report, bytes, count};
 use crate::progress::Progress;
 
-/// Check the settings, the event log, the generations, the items' database, the disk, the clock and the port
+/// Check the settings, the event log, the generations, the items' database, Redis, the disk, the clock and the port
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Reads the whole log and every file of every generation, and changes nothing. The exit status is 1 if anything is wrong.
@@ -100,6 +101,7 @@ pub(crate) fn run(_: &Args, context: &Context) -> Result<ExitCode> {
             checks.extend(check_generations(config));
             checks.extend(check_tables(config));
             checks.extend(check_items_source(config));
+            checks.extend(check_redis(config));
             checks.push(check_port(config));
         }
         Err(error) => checks.push(Check::failed("settings", format!("{error:#}"))),
@@ -273,6 +275,42 @@ fn check_items_source(config: &Config) -> Vec<Check> {
             let message = format!("{slow} reads the whole table; CREATE INDEX ON {table} (\"{column}\")");
             checks.push(Check::warning("items", message));
         }
+    }
+    checks
+}
+
+/// The Redis of `storage.online`: whether it can be reached, searched and trusted with state.
+fn check_redis(config: &Config) -> Vec<Check> {
+    let inspect = || -> Result<Option<Inspected>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(tastemaker_remote::inspect(config))?)
+    };
+    let inspected = match inspect() {
+        Ok(None) => return Vec::new(),
+        Ok(Some(inspected)) => inspected,
+        Err(error) => return vec![Check::failed("redis", error)],
+    };
+    let Inspected { server, health, project, generation } = inspected;
+    let mut checks = Vec::new();
+    let serves =
+        generation.map_or("serves no generation yet".to_owned(), |version| format!("serves generation {version}"));
+    match project {
+        Some(other) if other != config.project.name => {
+            let message = format!(
+                "{server} has project '{other}' under this redis.prefix; give this one a redis.prefix of its own"
+            );
+            checks.push(Check::failed("redis", message));
+        }
+        _ => checks.push(Check::ok("redis", format!("Redis {} at {server} {serves}", health.version))),
+    }
+    if health.role == "slave" {
+        checks.push(Check::failed("redis", format!("{server} is a replica; point storage.online at the master")));
+    }
+    if health.may_evict_state() {
+        let policy = &health.maxmemory_policy;
+        let message =
+            format!("{policy} throws out users and items when memory is full; set maxmemory-policy noeviction");
+        checks.push(Check::warning("redis", message));
     }
     checks
 }

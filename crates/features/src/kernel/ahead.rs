@@ -53,6 +53,11 @@ impl Ahead {
         self.0.drain(..due).map(|(at, inputs)| (Timestamp::from_micros(at), inputs)).collect()
     }
 
+    /// What counts at `now`, in order.
+    pub(super) fn until(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, &Waiting)> {
+        self.each().take_while(move |(at, _)| *at <= now)
+    }
+
     /// All of them.
     pub(super) fn each(&self) -> impl Iterator<Item = (Timestamp, &Waiting)> {
         self.0.iter().map(|(at, inputs)| (Timestamp::from_micros(*at), inputs))

@@ -58,6 +58,7 @@ pub use definition::{
     Definition, DefinitionError, DefinitionProblem, MAX_DISTINCT_GROUPS, MAX_FEATURES, MAX_GROUPS, MAX_K, Operation,
 };
 pub use input::{Input, InputValue, MAX_TEXT_BYTES, Role};
+use state::Slot;
 pub use state::{EntityState, StateError};
 
 use ahead::{OwnedInput, Waiting};
@@ -164,14 +165,20 @@ impl Kernel {
         self.take(state, at, &inputs);
     }
 
-    /// The state at `now`: with what has waited until then.
-    pub fn present<'s>(&self, state: &'s EntityState, now: Timestamp) -> Cow<'s, EntityState> {
-        if state.ahead.as_ref().and_then(|ahead| ahead.first()).is_none_or(|first| first > now) {
-            return Cow::Borrowed(state);
+    /// What a feature took in until `now`, with what has waited until then.
+    fn slot_at<'s>(&self, state: &'s EntityState, feature: usize, now: Timestamp) -> Option<Cow<'s, Slot>> {
+        let stored = state.get(feature);
+        let due = state.ahead.iter().flat_map(|ahead| ahead.until(now));
+        let due = due.flat_map(|(at, inputs)| inputs.iter().map(move |input| (at, input.input())));
+        let mut due = due.filter(|(_, input)| usize::from(input.feature) == feature).peekable();
+        if due.peek().is_none() {
+            return stored.map(Cow::Borrowed);
         }
-        let mut present = state.clone();
-        self.settle(&mut present, now);
-        Cow::Owned(present)
+        let mut alone = EntityState { slots: stored.cloned().into_iter().collect(), ahead: None };
+        for (at, input) in due {
+            self.take(&mut alone, at, &[input]);
+        }
+        alone.slots.pop().map(Cow::Owned)
     }
 
     fn take(&self, state: &mut EntityState, at: Timestamp, inputs: &[Input<'_>]) -> usize {
@@ -193,14 +200,29 @@ impl Kernel {
 
     /// The value of one feature at `now`; `None` is NULL.
     pub fn read(&self, state: &EntityState, feature: usize, now: Timestamp) -> Option<FeatureValue> {
-        self.present(state, now).get(feature)?.read(self.features.get(feature)?, now)
+        self.read_with_time(state, feature, now)?.1
+    }
+
+    /// The time of the latest event that a feature has taken in at `now`, and its value; nothing if it has taken in none.
+    pub fn read_with_time(
+        &self,
+        state: &EntityState,
+        feature: usize,
+        now: Timestamp,
+    ) -> Option<(Timestamp, Option<FeatureValue>)> {
+        let slot = self.slot_at(state, feature, now)?;
+        Some((slot.latest(), slot.read(self.features.get(feature)?, now)))
     }
 
     /// The values of all features at `now`, by number, into a buffer that is reused.
     pub fn read_all(&self, state: &EntityState, now: Timestamp, values: &mut Vec<Option<FeatureValue>>) {
         values.clear();
+        if state.ahead.as_ref().and_then(|ahead| ahead.first()).is_some_and(|first| first <= now) {
+            values.extend((0..self.features.len()).map(|feature| self.read(state, feature, now)));
+            return;
+        }
         values.resize(self.features.len(), None);
-        for slot in &self.present(state, now).slots {
+        for slot in &state.slots {
             let feature = usize::from(slot.feature());
             if let (Some(value), Some(feature)) = (values.get_mut(feature), self.features.get(feature)) {
                 *value = slot.read(feature, now);
@@ -210,12 +232,12 @@ impl Kernel {
 
     /// The value of one group of a grouped feature at `now`, without those of the others.
     pub fn read_group(&self, state: &EntityState, feature: usize, group: &str, now: Timestamp) -> Option<f64> {
-        self.present(state, now).get(feature)?.read_group(self.features.get(feature)?, group, now)
+        self.slot_at(state, feature, now)?.read_group(self.features.get(feature)?, group, now)
     }
 
     /// The time of the latest event that this feature has taken in at `now`.
     pub fn event_time(&self, state: &EntityState, feature: usize, now: Timestamp) -> Option<Timestamp> {
-        self.present(state, now).get(feature).map(state::Slot::latest)
+        self.slot_at(state, feature, now).map(|slot| slot.latest())
     }
 
     /// Adds what `other` has seen to `into`, as if it was applied later. Both must be states of this kernel.

@@ -9,7 +9,7 @@ use tastemaker_types::{Timestamp, Window};
 use super::tiles::{ascending, insert_tight};
 
 /// Sessions kept of one entity; the earliest go.
-const KEPT_SESSIONS: usize = 4;
+const KEPT_SESSIONS: usize = 16;
 
 /// The latest sessions, in order. Any two are further than the gap from each other.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

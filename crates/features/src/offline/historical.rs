@@ -163,7 +163,7 @@ impl Historical {
         let mut alone = Vec::new();
         for (entity, keys) in KEYS {
             for table in self.alone(&gathered.views).filter(|table| table.entity == entity) {
-                alone.push(table.features(&chunk.join_rows(keys)?, &self.options)?);
+                alone.push(table.features(&chunk.join_rows(keys)?, &self.options, &gathered.forgotten)?);
             }
         }
         let plan = self.swept(&gathered.views);
@@ -177,8 +177,9 @@ impl Historical {
         for ((entity, _), asked) in KEYS.into_iter().zip(&asked) {
             let Some(asked) = asked else { continue };
             let tables = self.tables.iter().filter(|table| table.entity == entity && !is_alone(table));
-            let tables: Vec<TableRows> =
-                tables.map(|table| table.rows(&asked.rows, &self.options)).collect::<Result<_, _>>()?;
+            let tables: Vec<TableRows> = tables
+                .map(|table| table.rows(&asked.rows, &self.options, &gathered.forgotten))
+                .collect::<Result<_, _>>()?;
             let sweep = Sweep { plan: &plan, entity, asked, gathered: &gathered, tables: &tables };
             let told = Mutex::new(Answers::new(&plan, entity, rows));
             (0..PARTITIONS).into_par_iter().try_for_each(|partition| {

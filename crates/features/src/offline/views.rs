@@ -1,5 +1,6 @@
 //! Batch feature views as tables.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,12 +8,17 @@ use tastemaker_config::{Entity, FeatureViewConfig};
 use tastemaker_types::{Timestamp, Window};
 
 use super::alone::{Alone, AloneFeature};
+use super::gather::Forgotten;
 use super::{HistoricalOptions, OfflineError};
 use crate::ReadPlan;
 use crate::columns::value_at;
 use crate::entity::ViewRow;
 use crate::set::{FeatureId, FeatureSet, Source, ValueType};
-use crate::table::{FeatureColumn, FeatureType, JoinOptions, JoinRows, Joined, KeyColumn, Table, TableSource, join};
+
+use crate::table::keys::Key;
+use crate::table::{
+    FeatureColumn, FeatureType, JoinOptions, JoinRows, Joined, KeyColumn, Table, TableSource, join_where,
+};
 
 /// Where the table of a view is, and which of its columns are what; none for a view that has no path.
 pub fn table_source(view: &FeatureViewConfig) -> Option<TableSource> {
@@ -100,17 +106,42 @@ impl ViewTable {
     }
 
     /// Looks up what the features of the view were at the times of `rows`, if the log has no rows of it.
-    pub(super) fn features(&self, rows: &JoinRows, options: &HistoricalOptions) -> Result<Alone<'_>, OfflineError> {
-        let options = JoinOptions { ttl: self.ttl, include_late: options.include_late };
-        Ok(Alone { features: &self.alone, joined: join(rows, &self.table, &options)? })
+    pub(super) fn features(
+        &self,
+        rows: &JoinRows,
+        options: &HistoricalOptions,
+        forgotten: &HashMap<String, Forgotten>,
+    ) -> Result<Alone<'_>, OfflineError> {
+        Ok(Alone { features: &self.alone, joined: self.joined(rows, self.ttl, options, forgotten)? })
     }
 
     /// Looks up what was known at the times of `rows`.
-    pub(super) fn rows(&self, rows: &JoinRows, options: &HistoricalOptions) -> Result<TableRows, OfflineError> {
+    pub(super) fn rows(
+        &self,
+        rows: &JoinRows,
+        options: &HistoricalOptions,
+        forgotten: &HashMap<String, Forgotten>,
+    ) -> Result<TableRows, OfflineError> {
         // The ttl is enforced where features are read, over what tables and pushed rows come to together.
-        let options = JoinOptions { ttl: None, include_late: options.include_late };
-        let joined = join(rows, &self.table, &options)?;
+        let joined = self.joined(rows, None, options, forgotten)?;
         Ok(TableRows { number: self.number, joined, columns: Arc::clone(&self.columns) })
+    }
+
+    /// Rows that were created before their user was forgotten say nothing, whenever is asked: they are not brought back by a table.
+    fn joined(
+        &self,
+        rows: &JoinRows,
+        ttl: Option<Window>,
+        options: &HistoricalOptions,
+        forgotten: &HashMap<String, Forgotten>,
+    ) -> Result<Joined, OfflineError> {
+        let of_users = self.entity != Entity::Item && !forgotten.is_empty();
+        let says = |key: Key<'_>, created: i64| {
+            let forgotten = forgotten.get(key.first()).filter(|_| of_users);
+            forgotten.is_none_or(|forgotten| created > forgotten.at.as_micros())
+        };
+        let options = JoinOptions { ttl, include_late: options.include_late };
+        Ok(join_where(rows, &self.table, &options, says)?)
     }
 }
 

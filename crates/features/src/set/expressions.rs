@@ -3,9 +3,9 @@
 use arrow_schema::DataType;
 use tastemaker_config::{Config, Entity};
 use tastemaker_expr::{Column, Expr, ExprError, Kind, Params, Problem, Schema, arrow_type};
-use tastemaker_types::{AttributeType, Timestamp, Window};
+use tastemaker_types::AttributeType;
 
-use super::{Feature, FeatureId, FeatureSet, FeatureSetError, Source, ValueType, default_of};
+use super::{Feature, FeatureId, FeatureSet, FeatureSetError, LONG_AGO_AND_FAR_AHEAD, Source, ValueType, default_of};
 
 /// The column that holds the moment of the request.
 pub(crate) const NOW: &str = "context.now";
@@ -109,8 +109,8 @@ impl FeatureSet {
             }
             _ => error.to_string(),
         };
-        let expr = compile(Timestamp::EPOCH).map_err(told)?;
-        let later = compile(Timestamp::EPOCH.plus(Window::from_days(400))).map_err(told)?;
+        let [expr, later] = LONG_AGO_AND_FAR_AHEAD.map(compile);
+        let (expr, later) = (expr.map_err(told)?, later.map_err(told)?);
         if expr.cache_key() != later.cache_key() {
             return Err(format!("now() stands still when a feature is declared; use {NOW}"));
         }

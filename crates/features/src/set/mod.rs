@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use tastemaker_config::{Config, Entity};
-use tastemaker_types::{AttributeSchema, FeatureValue, Window, did_you_mean, nearest};
+use tastemaker_types::{AttributeSchema, FeatureValue, Timestamp, Window, did_you_mean, nearest};
 
 use defaults::default_of;
 pub use error::FeatureSetError;
@@ -89,6 +89,10 @@ pub struct FeatureSet {
     users: AttributeSchema,
     items: AttributeSchema,
 }
+
+/// The years 2 and 9998: whatever names `now()` differs between them, be it compared with any date.
+const LONG_AGO_AND_FAR_AHEAD: [Timestamp; 2] =
+    [Timestamp::from_micros(-62_104_060_800_000_000), Timestamp::from_micros(253_370_764_800_000_000)];
 
 /// The view of the features that models make.
 const MODEL_VIEW: &str = "model";

@@ -8,10 +8,10 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, ListArray, Record
 use arrow_schema::DataType;
 use tastemaker_config::{AggregateKind, Config, Entity, FeatureConfig};
 use tastemaker_expr::{EvalError, Expr, Kind, Params, Schema};
-use tastemaker_types::{Event, Timestamp, Window};
+use tastemaker_types::{Event, Window};
 
 use super::events::event_schema;
-use super::{Feature, FeatureSet, FeatureSetError, Source, ValueType, default_of};
+use super::{Feature, FeatureSet, FeatureSetError, LONG_AGO_AND_FAR_AHEAD, Source, ValueType, default_of};
 use crate::kernel::{Definition, Input, InputValue, Kernel, Operation, Role};
 
 pub use super::events::EventColumns;
@@ -143,8 +143,8 @@ fn compile(
             text.as_ref().map(|text| compile(text, schema, &Params::at(now))).transpose()
         };
         let refuse = |error: tastemaker_expr::ExprError| FeatureSetError::new(at(name), error.within(name.to_owned()));
-        let compiled = compile(Timestamp::EPOCH).map_err(refuse)?;
-        let later = compile(Timestamp::EPOCH.plus(Window::from_days(400))).map_err(refuse)?;
+        let [compiled, later] = LONG_AGO_AND_FAR_AHEAD.map(compile);
+        let (compiled, later) = (compiled.map_err(refuse)?, later.map_err(refuse)?);
         // What depends on the moment of compilation would not be the same in a replay.
         if compiled.as_ref().map(Expr::cache_key) != later.as_ref().map(Expr::cache_key) {
             return Err(FeatureSetError::new(at(name), "now() cannot be used of an event; use its timestamp"));

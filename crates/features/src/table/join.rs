@@ -13,7 +13,7 @@ use arrow_schema::{ArrowError, FieldRef};
 use rayon::prelude::*;
 use tastemaker_types::Window;
 
-use super::keys::Keys;
+use super::keys::{Key, Keys};
 use super::open::Table;
 use super::seek::Seekers;
 use super::{Refused, TableError};
@@ -152,6 +152,16 @@ impl JoinRows {
 /// # Errors
 /// [`TableError::KeyCount`], and anything that keeps the table from being read.
 pub fn join(rows: &JoinRows, table: &Table, options: &JoinOptions) -> Result<Joined, TableError> {
+    join_where(rows, table, options, |_, _| true)
+}
+
+/// As [`join`], of the rows of the table that `says` of, given their key and the microseconds at which they were created.
+pub(crate) fn join_where(
+    rows: &JoinRows,
+    table: &Table,
+    options: &JoinOptions,
+    says: impl Fn(Key<'_>, i64) -> bool + Sync,
+) -> Result<Joined, TableError> {
     if rows.keys.columns() != table.keys {
         return Err(TableError::KeyCount {
             found: rows.keys.columns(),
@@ -170,7 +180,7 @@ pub fn join(rows: &JoinRows, table: &Table, options: &JoinOptions) -> Result<Joi
     }
     let seekers = Seekers::new(rows);
     joined.refused = table.scan(|batch| {
-        seekers.offer(batch, options.include_late);
+        seekers.offer(batch, options.include_late, &says);
         Ok(())
     })?;
 

@@ -21,6 +21,7 @@ mod write;
 
 pub use column::FeatureType;
 pub use error::TableError;
+pub(crate) use join::join_where;
 pub use join::{FeatureStatus, FeatureValues, JoinOptions, JoinRows, Joined, JoinedRows, join};
 pub use latest::LatestOptions;
 pub use open::{FeatureColumn, KeyColumn, Table, TableSource};

@@ -56,8 +56,8 @@ impl<'a> Seekers<'a> {
         Self { shards: parts.into_par_iter().map(|part| Shard::new(rows, &part)).collect() }
     }
 
-    /// Offers every row of `batch` to the first that could know it.
-    pub(super) fn offer(&self, batch: &KeyBatch, include_late: bool) {
+    /// Offers every row of `batch` that `says` something, given its key and when it was created, to the first that could know it.
+    pub(super) fn offer(&self, batch: &KeyBatch, include_late: bool, says: impl Fn(Key<'_>, i64) -> bool) {
         let mut offers: Vec<Vec<(usize, Version)>> = vec![Vec::new(); self.shards.len()];
         for (row, version) in batch.versions() {
             let Some(key) = batch.keys.get(row) else { continue };
@@ -66,6 +66,7 @@ impl<'a> Seekers<'a> {
             let known = if include_late { version.event } else { version.known() };
             if let (Some(shard), Some(offers)) = (self.shards.get(index), offers.get_mut(index))
                 && let Some(place) = shard.first_at(key, hash, known)
+                && says(key, version.created)
             {
                 offers.push((place, version));
             }

@@ -225,7 +225,7 @@ impl<'a> Reference<'a> {
                 _ => {}
             }
         }
-        rows.extend(self.table.iter().filter(|row| row.user == user).cloned());
+        rows.extend(self.table.iter().filter(|row| row.user == user && row.created > deleted).cloned());
         rows.retain(|row| row.event <= now && row.created <= now);
         let newest = rows.iter().max_by_key(|row| (row.event, row.created))?;
         (newest.event >= now.minus(Window::from_millis(3_600_000))).then_some(newest.value)?

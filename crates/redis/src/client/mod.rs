@@ -59,6 +59,8 @@ impl fmt::Debug for Client {
 
 /// The most times a command is sent.
 const MAX_ATTEMPTS: u32 = 3;
+/// A costly command may take so many times as long as others.
+const COSTLY: u32 = 4;
 /// Before the first retry; doubled for the next.
 const BACKOFF: Duration = Duration::from_millis(2);
 
@@ -126,7 +128,11 @@ impl Client {
     /// The longest that an operation takes.
     pub fn deadline(&self, operation: Operation) -> Duration {
         let config = &self.inner.config;
-        if operation.is_bulk() { config.bulk_timeout.to_duration() } else { config.command_timeout.to_duration() }
+        match (operation.is_bulk(), operation.is_costly()) {
+            (true, _) => config.bulk_timeout.to_duration(),
+            (false, true) => config.command_timeout.to_duration() * COSTLY,
+            (false, false) => config.command_timeout.to_duration(),
+        }
     }
 
     /// Asks whether Redis answers.
@@ -324,6 +330,7 @@ impl Watch<'_> {
         let inner = &self.client.inner;
         inner.observer.command(self.operation.name(), self.started.elapsed(), error);
         match error {
+            Some(RedisError::Timeout { .. }) if self.operation.is_costly() => {}
             Some(error) if error.is_silence() => {
                 if inner.breaker.failure() {
                     tracing::warn!(server = self.client.server(), %error, "Redis does not answer; not asking until it does");

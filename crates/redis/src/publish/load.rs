@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use redis::{Pipeline, Value};
+use tastemaker_types::Position;
 
 use super::{Exact, Loaded, Progress, Publisher, Step};
 use crate::RedisError;
@@ -17,15 +18,16 @@ const CURSOR: Operation = Operation::repeatable("publish_cursor").bulk();
 /// Between two looks at how far an index is, at least.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Sets a field where there is an entity: a hash of ours that is no marker of a deletion. KEYS: hashes; ARGV: the field, then a value for each.
+/// Sets a field where there is an entity: a hash of ours that is no marker of a deletion, and that was not changed after a position. KEYS: hashes;
+/// ARGV: the field, the position, then a value for each.
 static VECTORS: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local written = {}
 for i = 1, #KEYS do
   local known = redis.call('HMGET', KEYS[i], ':version', ':deleted')
-  if known[1] and not known[2] then
-    redis.call('HSET', KEYS[i], ARGV[1], ARGV[i + 1])
+  if known[1] and not known[2] and tonumber(known[1]) <= tonumber(ARGV[2]) then
+    redis.call('HSET', KEYS[i], ARGV[1], ARGV[i + 2])
     written[i] = 1
   else
     written[i] = 0
@@ -35,6 +37,9 @@ return written
 ",
     )
 });
+
+/// Whatever the position. (The largest number that a script takes as it is.)
+const ANY: u64 = 1 << 53;
 
 /// Hashes in one run of the script; of a cluster, one, since each lives in a slot of its own. A run stops everybody else for as long as
 /// it takes, which is up to a third of a millisecond for each hash that an index holds.
@@ -60,29 +65,31 @@ impl Publisher {
             exact.see(id.as_ref(), factor.as_ref());
             (self.client.layout().item(id.as_ref()), format.item(factor.as_ref(), max_norm))
         });
-        self.load(Step::Items, &field, encoded, progress).await
+        self.load(Step::Items, &field, ANY, encoded, progress).await
     }
 
-    /// Gives each user their vector, where the user is there. As [`Publisher::load_items`].
+    /// Gives each user their vector, where the user is there and, where `through` is given, was not changed after it. As [`Publisher::load_items`].
     ///
     /// # Errors
     /// [`RedisError`]; what has been done is kept, and the next load goes on from there.
     pub async fn load_users<S: AsRef<str>, V: AsRef<[f32]>>(
         &self,
         vectors: impl IntoIterator<Item = (S, V)>,
+        through: Option<Position>,
         progress: impl FnMut(Progress),
     ) -> Result<Loaded, RedisError> {
         let format = self.format();
         let encoded = vectors
             .into_iter()
             .map(|(id, vector)| (self.client.layout().user(id.as_ref()), format.query(vector.as_ref())));
-        self.load(Step::Users, EMBEDDING, encoded, progress).await
+        self.load(Step::Users, EMBEDDING, through.map_or(ANY, |position| position.0), encoded, progress).await
     }
 
     async fn load(
         &self,
         step: Step,
         field: &str,
+        through: u64,
         encoded: impl Iterator<Item = (String, Vec<u8>)>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Loaded, RedisError> {
@@ -99,7 +106,8 @@ impl Publisher {
             let batch: Vec<_> = encoded.by_ref().take(size).collect();
             (!batch.is_empty()).then_some(batch)
         });
-        let mut sent = futures::stream::iter(batches.map(|batch| self.send(field, batch, keys))).buffered(PIPELINES);
+        let mut sent =
+            futures::stream::iter(batches.map(|batch| self.send(field, through, batch, keys))).buffered(PIPELINES);
         while let Some(result) = sent.next().await {
             let (written, absent) = result?;
             loaded.written += written;
@@ -111,11 +119,17 @@ impl Publisher {
         Ok(loaded)
     }
 
-    async fn send(&self, field: &str, batch: Vec<(String, Vec<u8>)>, keys: usize) -> Result<(u64, u64), RedisError> {
+    async fn send(
+        &self,
+        field: &str,
+        through: u64,
+        batch: Vec<(String, Vec<u8>)>,
+        keys: usize,
+    ) -> Result<(u64, u64), RedisError> {
         let mut runs = Pipeline::with_capacity(batch.len().div_ceil(keys));
         for part in batch.chunks(keys) {
             let mut run = VECTORS.run_on(part.iter().map(|(key, _)| key.as_str()));
-            run.arg(field);
+            run.arg(field).arg(through);
             for (_, vector) in part {
                 run.arg(vector.as_slice());
             }

@@ -212,11 +212,16 @@ impl Client {
     /// # Errors
     /// [`RedisError`].
     pub async fn indexes(&self) -> Result<Vec<String>, RedisError> {
-        let answer = self.call(INFO, &redis::cmd("FT._LIST")).await?;
-        let unreadable = RedisError::answer(INFO.name(), "names of indexes", &answer);
+        let mut names = BTreeSet::new();
+        let next = |answer: Option<Value>| {
+            let Some(answer) = answer else { return Some(redis::cmd("FT._LIST")) };
+            let listed = list(answer).unwrap_or_default().into_iter().filter_map(text);
+            names.extend(listed.map(|name| whole_name(&name).to_owned()));
+            None
+        };
         // Of a cluster, every node names those that it has.
-        let names: BTreeSet<String> = list(answer).ok_or(unreadable)?.into_iter().filter_map(text).collect();
-        Ok(names.iter().map(|name| whole_name(name).to_owned()).collect::<BTreeSet<_>>().into_iter().collect())
+        self.call_each_node(INFO, next).await?;
+        Ok(names.into_iter().collect())
     }
 
     /// Has the alias name the index of `generation`, whatever it named before: one step, no search in between fails.

@@ -90,14 +90,17 @@ impl Online {
         }
         let online = Arc::clone(self);
         tasks.push(tokio::spawn(async move {
-            let mut before = None;
+            let (mut before, mut measured) = (None, None);
             for number in 0.. {
-                if let Ok(health) = online.client.health().await {
+                if let Ok(servers) = online.client.health().await {
+                    let health = ServerHealth::together(&servers);
                     online.measure(&health, before.as_ref());
                     before = Some(health);
                 }
-                if number % INDEX_EVERY == 0 && online.follower.is_some() {
+                let published = online.remote.standing().published;
+                if online.follower.is_some() && (number % INDEX_EVERY == 0 || published != measured) {
                     online.measure_index().await;
+                    measured = published;
                 }
                 tokio::time::sleep(HEALTH_EVERY).await;
             }
@@ -151,6 +154,7 @@ impl Online {
         if let Ok(index) = self.client.index_info(&self.client.layout().alias()).await {
             self.monitor.set(&metrics::REDIS_INDEX_DOCUMENTS, [], index.documents as f64);
             self.monitor.set(&metrics::REDIS_INDEX_FAILURES, [], index.failures as f64);
+            self.monitor.set(&metrics::REDIS_INDEX_BYTES, [], (index.vector_bytes + index.other_bytes) as f64);
         }
     }
 
