@@ -228,9 +228,9 @@ impl Items {
     }
 
     fn warm(&self, all: usize, misses: usize) {
-        if all > 0 {
-            let (share, before) = ((1_024 * (all - misses) / all) as u32, self.warmth.load(Ordering::Relaxed));
-            self.warmth.store((7 * before + share).div_ceil(8), Ordering::Relaxed);
+        if let Some(share) = (1_024 * (all - misses)).checked_div(all) {
+            let before = self.warmth.load(Ordering::Relaxed);
+            self.warmth.store((7 * before + share as u32).div_ceil(8), Ordering::Relaxed);
         }
     }
 

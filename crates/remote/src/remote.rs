@@ -214,7 +214,7 @@ impl Remote {
         let others = self.recommender.unpersonal_in(&self.overview(&base), &request)?;
         let met = user.as_ref().map_or(0, |user| user.state.seen_count()).min(MAX_MET);
         let mut nearest = (candidates + met + request.exclude.len()).min(MAX_NEAREST);
-        let mut before = None;
+        let (mut before, mut one_of_few) = (None, None);
         loop {
             let others = others.iter().map(String::as_str).collect();
             let costly = before.is_some() || nearest > USUAL;
@@ -235,7 +235,12 @@ impl Remote {
             if gathered.found == Found::Partly || nearest >= MAX_NEAREST {
                 return Ok(partial(answer));
             }
-            let Ok(_one_of_few) = self.wide.try_acquire() else { return Ok(partial(answer)) };
+            if one_of_few.is_none() {
+                one_of_few = self.wide.try_acquire().ok();
+            }
+            if one_of_few.is_none() {
+                return Ok(partial(answer));
+            }
             before = Some(answer);
             nearest = (nearest * OVERSAMPLE).min(MAX_NEAREST);
         }
