@@ -55,7 +55,8 @@ pub(crate) fn materialize(
     let mut moved = Moved { read: 0, written: Written::default(), report: ViewReport::default(), interrupted: false };
     let data_dir = &target.config.storage.data_dir;
     let (phase, started) = (format!("materializing {}", view.name), Instant::now());
-    progress.update(&phase, 0, None, "rows");
+    // How many rows there are is known once the table is open.
+    progress.update(&format!("opening {}", view.name), 0, None, "rows");
     let mut state = State::read(data_dir)?;
     let columns = columns_of(view);
     let key = target.server.map_or_else(|| view.name.clone(), |url| format!("{} at {url}", view.name));
@@ -93,7 +94,7 @@ pub(crate) fn materialize(
         let options = LatestOptions { chunks: run.chunks, since: run.since, as_of: Some(run.as_of) };
         let mut rows = ViewRows::new(declared, table.latest(run.next_chunk, &options)?);
         let mut call = Vec::with_capacity(CALL_RECORDS);
-        for batch in rows.by_ref() {
+        while let Some(batch) = rows.next() {
             let batch = batch?;
             moved.read += batch.len() as u64;
             let before = batch.len();
@@ -104,7 +105,9 @@ pub(crate) fn materialize(
                 moved.written += target.sink.write(std::mem::take(&mut call))?;
             }
             let rate = moved.read as f64 / started.elapsed().as_secs_f64().max(0.001);
-            progress.update(&phase, moved.read, None, &format!("rows, {} rows/s", count(rate as u64)));
+            let share = (f64::from(run.next_chunk) + rows.share_read()) / f64::from(run.chunks.max(1));
+            let note = format!("{} rows, {} rows/s", count(moved.read), count(rate as u64));
+            progress.update(&phase, (share * table.rows() as f64) as u64, Some(table.rows()), &note);
             if interrupt::interrupted() {
                 moved.interrupted = true;
                 break;

@@ -127,6 +127,8 @@ fn fingerprint(values: &[(String, FeatureValue)]) -> u64 {
 pub struct ViewRows<'a> {
     view: &'a View,
     batches: TableBatches<'a>,
+    /// Rows that were read, whether they can be used or not.
+    read: u64,
     report: ViewReport,
 }
 
@@ -172,7 +174,12 @@ impl ViewReport {
 impl<'a> ViewRows<'a> {
     /// Rows of a table that has the columns of `view`, as of [`table_source`](super::table_source).
     pub fn new(view: &'a View, batches: TableBatches<'a>) -> Self {
-        Self { view, batches, report: ViewReport::default() }
+        Self { view, batches, read: 0, report: ViewReport::default() }
+    }
+
+    /// How far it is, from 0 to 1.
+    pub fn share_read(&self) -> f64 {
+        self.read as f64 / self.batches.rows().max(1) as f64
     }
 
     /// What became of the rows so far.
@@ -184,6 +191,7 @@ impl<'a> ViewRows<'a> {
     }
 
     fn rows(&mut self, batch: &RecordBatch) -> Vec<FeatureRow> {
+        self.read += batch.num_rows() as u64;
         let texts = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         let times = |index: usize| {
             batch.columns().get(index).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
