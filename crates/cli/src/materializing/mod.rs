@@ -69,12 +69,13 @@ pub(crate) fn materialize(
     let Source { table, answer, .. } = &source;
     // A query has read the log anyway, and what it says of old times may have changed: every row is looked at.
     let read_through = progress_of.read_through.filter(|_| answer.is_none());
+    let since = progress_of.since(table.fingerprint()).filter(|_| answer.is_none() && !target.full);
     let mut run = match broken_off {
         Some(run) if run.source == table.fingerprint() && run.answer == *answer => run,
         _ => Run {
             source: table.fingerprint(),
             full: target.full,
-            since: read_through.filter(|_| !target.full),
+            since,
             as_of: Timestamp::now(),
             chunks: table.suggested_chunks(),
             next_chunk: 0,
@@ -126,8 +127,7 @@ pub(crate) fn materialize(
         state.view(&key, &columns).run = Some(run.clone());
         state.write(data_dir)?;
     }
-    let done = state.view(&key, &columns);
-    (done.read_through, done.run) = (run.latest.filter(|_| run.answer.is_none()), None);
+    state.view(&key, &columns).finish(run);
     state.write(data_dir)?;
     source.done();
     Ok(moved)
