@@ -9,7 +9,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use tastemaker_config::Entity;
 use tastemaker_log::LogReader;
-use tastemaker_types::{FeatureRow, FeatureValue, Position, Record, Timestamp};
+use tastemaker_types::{FeatureRow, FeatureValue, MAX_RECORD_BYTES, Position, Record, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::stored::Stored;
@@ -266,6 +266,10 @@ fn check(row: &FeatureRow) -> Result<(), String> {
         if size > most {
             return Err(format!("'{name}' is too large: more than {most} {what}"));
         }
+    }
+    // The values may each be small enough, and no record of the log for all that.
+    if row.size_bound() > MAX_RECORD_BYTES {
+        return Err(format!("the row is too large: more than {MAX_RECORD_BYTES} bytes in all"));
     }
     Ok(())
 }
