@@ -107,6 +107,33 @@ fn rows_that_come_later_with_the_time_of_the_newest_are_brought_in() {
 }
 
 #[test]
+fn a_view_that_fails_is_named_and_does_not_stop_the_others() {
+    let project = project();
+    let settings = std::fs::read_to_string(project.file("tastemaker.toml")).unwrap();
+    let gone = |name: &str| {
+        format!(
+            "[[feature_views]]\nname = \"{name}\"\nentity = \"user\"\npath = \"{name}.parquet\"\nfeatures = {{ {name} = \"number\" }}\n"
+        )
+    };
+    let settings = settings.replace("[[feature_views]]", &format!("{}[[feature_views]]", gone("gone")));
+    project.write("tastemaker.toml", &settings);
+    let table = ["--entities", "rows.csv", "--features", "clicks", "--out", "worth.parquet"];
+    project.run(&[&["features", "historical"], &table[..]].concat()).ok();
+    let ended = project.run(&["features", "materialize"]);
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stdout.starts_with("worth: 2 rows written"), "{}", ended.stdout);
+    assert!(
+        ended.stderr.starts_with("error: the feature view 'gone' was not brought in: no Parquet"),
+        "{}",
+        ended.stderr
+    );
+    project.write("tastemaker.toml", &(settings + &gone("lost")));
+    let ended = project.run(&["features", "materialize"]);
+    let named = |name: &str| ended.stderr.lines().any(|line| line.contains(&format!("'{name}' was not brought in")));
+    assert!(ended.status == Some(1) && named("gone") && named("lost"), "{}", ended.stderr);
+}
+
+#[test]
 fn left_out_features_are_those_that_the_rows_have_keys_for() {
     let project = project();
     project.write("items.csv", "item_id,timestamp\ni0,2023-11-20\n");
