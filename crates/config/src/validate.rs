@@ -54,9 +54,14 @@ impl Rules<'_> {
         self.problems.iter().any(|known| known.key == path)
     }
 
+    /// Whether somebody gave the value at `path`.
+    pub(crate) fn is_given(&self, path: &str) -> bool {
+        self.tree.origins.contains_key(path)
+    }
+
     /// The first of two keys that somebody gave: the one to change.
     pub(crate) fn given(&self, paths: [&str; 2]) -> String {
-        let given = paths.iter().find(|path| self.tree.origins.contains_key(**path));
+        let given = paths.iter().find(|path| self.is_given(path));
         (*given.unwrap_or(&paths[0])).to_owned()
     }
 

@@ -15,6 +15,9 @@ const SECOND: Window = Window::from_millis(1_000);
 const CENTURY: Window = Window::from_days(36_500);
 /// Views that are there without being declared.
 const OWN_VIEWS: [&str; 4] = ["user", "item", "pair", "model"];
+/// Columns that stand beside features in pushes, in answers to Feast's clients and in files of features of the past.
+const OWN_COLUMNS: [&str; 8] =
+    ["user_id", "item_id", "event_timestamp", "created", "request_id", "timestamp", "position", "score"];
 
 impl Rules<'_> {
     pub(crate) fn features(&mut self, config: &Config) {
@@ -68,6 +71,16 @@ impl Rules<'_> {
         if let Some(ttl) = view.ttl {
             self.within(&join(path, "ttl"), ttl, SECOND, CENTURY);
         }
+        let stranger = match view.entity {
+            _ if self.is_refused(&join(path, "entity")) => None,
+            Entity::User => Some("item_column"),
+            Entity::Item => Some("user_column"),
+            Entity::Pair => None,
+        };
+        if let Some(key) = stranger.map(|name| join(path, name)).filter(|key| self.is_given(key)) {
+            let kind = view.entity.name();
+            self.refuse(&key, format!("{key} means nothing to a view of {kind}s; remove it"));
+        }
         let sources =
             [("path", view.path.is_some()), ("query", view.query.is_some()), ("query_file", view.query_file.is_some())];
         let mut given = sources.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
@@ -116,6 +129,8 @@ impl Rules<'_> {
             self.refuse(path, format!("{path}: '{name}' is an attribute of {kind}s already; choose another name"));
         } else if name == format!("{kind}_embedding") {
             self.refuse(path, format!("{path}: '{name}' is the vector that models make; choose another name"));
+        } else if OWN_COLUMNS.contains(&name) {
+            self.refuse(path, format!("{path}: '{name}' is a column that stands beside features; choose another name"));
         } else if !names.insert((entity, name)) {
             self.refuse(path, format!("{path}: another feature of {kind}s is called '{name}'; rename one"));
         }
@@ -190,6 +205,11 @@ impl Rules<'_> {
         let strangers: Vec<&str> = given.filter(|name| !takes(name)).collect();
         for name in strangers {
             self.refuse(&key(name), format!("{path}.{name} means nothing to this aggregate; remove it"));
+        }
+        let without_prior = feature.prior.is_none() && !self.is_refused(&key("prior"));
+        if aggregate == A::Rate && feature.prior_mean.is_some() && without_prior {
+            let message = format!("{path}.prior_mean means nothing without prior; give prior, or remove it");
+            self.refuse(&key("prior_mean"), message);
         }
         if aggregate == A::Rate && feature.per.is_empty() {
             let hint = did_you_mean("impression", config.events.iter().map(|(name, _)| name));

@@ -286,7 +286,28 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "[import.items.file]\ndelimiter = \"ab\"".into(),
             "tastemaker.toml:2:1: import.items.file.delimiter is \"ab\"; give one ASCII character, or \"::\"",
         ),
+        // Features.
+        (
+            "[[features]]\nentity = \"user\"\nname = \"position\"\naggregate = \"count\"".into(),
+            "tastemaker.toml:3:1: features[0].name: 'position' is a column that stands beside features; choose another name",
+        ),
+        (
+            "[[features]]\nentity = \"item\"\nname = \"r\"\naggregate = \"rate\"\nper = [\"impression\"]\nprior_mean = 0.1".into(),
+            "tastemaker.toml:6:1: features[0].prior_mean means nothing without prior; give prior, or remove it",
+        ),
         // Views.
+        (
+            "[[feature_views]]\nname = \"w\"\nentity = \"user\"\nfeatures = { event_timestamp = \"time\" }".into(),
+            "tastemaker.toml:4:14: feature_views[0].features.event_timestamp: 'event_timestamp' is a column that stands beside features; choose another name",
+        ),
+        (
+            "[[feature_views]]\nname = \"w\"\nentity = \"item\"\nfeatures = { x = \"number\" }\nuser_column = \"u\"".into(),
+            "tastemaker.toml:5:1: feature_views[0].user_column means nothing to a view of items; remove it",
+        ),
+        (
+            "[[feature_views]]\nname = \"w\"\nentity = \"user\"\nfeatures = { x = \"number\" }\nitem_column = \"i\"".into(),
+            "tastemaker.toml:5:1: feature_views[0].item_column means nothing to a view of users; remove it",
+        ),
         (
             "[[feature_views]]\nname = \"w\"\nentity = \"user\"\nfeatures = { x = \"number\" }\npath = \"w.parquet\"\nquery = \"select 1\"".into(),
             "tastemaker.toml:6:1: feature_views[0] has both path and query; keep one",

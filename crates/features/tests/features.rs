@@ -449,6 +449,18 @@ fn mistakes_name_their_place_and_a_remedy() {
         let error = FeatureSet::compile(&Config::parse(&text).unwrap()).unwrap_err().to_string();
         assert!(error.starts_with(key) && error.contains(hint), "{error}");
     }
+    for (service, message) in [
+        ("[]", "feature_services.home: it names no feature; name those that callers get, or remove the service"),
+        ("[\"dear\", \"dear\"]", "feature_services.home: 'dear' is named twice; remove one"),
+        (
+            "[\"dear\", \"taste\", \"worth:taste\"]",
+            "feature_services.home: 'taste' and 'worth:taste' are one feature; remove one",
+        ),
+    ] {
+        let text = format!("{PROJECT}\n[feature_services]\nhome = {service}\n");
+        let error = FeatureSet::compile(&Config::parse(&text).unwrap()).unwrap_err().to_string();
+        assert_eq!(error, message);
+    }
     let config = Config::parse(PROJECT).unwrap();
     let set = FeatureSet::compile(&config).unwrap();
     for (wrong, hint) in [

@@ -551,6 +551,13 @@ async fn feasts_clients_get_columns_with_join_keys_first() {
         let detail = refused(&server, "/get-online-features", body, 400).await;
         assert!(detail.contains(part), "{detail}");
     }
+    let entities = json!({"user_id": ["ann"], "item_id": ["tea"]});
+    let mut body = json!({"entities": entities, "features": ["item:clicks", "pair:clicks"]});
+    let detail = refused(&server, "/get-online-features", body.clone(), 400).await;
+    assert!(detail.contains("two of them are called 'clicks'; set full_feature_names to true"), "{detail}");
+    body["full_feature_names"] = json!(true);
+    let answer = server.client.post("/get-online-features", &body).await.expect(200).json();
+    assert_eq!(answer["metadata"]["feature_names"], json!(["user_id", "item_id", "item__clicks", "pair__clicks"]));
     server.stop().await;
 }
 

@@ -70,6 +70,13 @@ impl Http {
     fn push(&self, view: &str, rows: &[&FeatureRow]) -> Result<Written> {
         let body = json!({ "push_source_name": view, "df": columns(rows), "to": "online" });
         let (url, status, text) = self.post("/push", &body.to_string())?;
+        if status == StatusCode::PAYLOAD_TOO_LARGE && rows.len() > 1 {
+            // As JSON, rows may have several times their bytes.
+            let (first, second) = rows.split_at(rows.len() / 2);
+            let mut written = self.push(view, first)?;
+            written += self.push(view, second)?;
+            return Ok(written);
+        }
         match serde_json::from_str::<u64>(&text) {
             Ok(rows) => Ok(Written { written: rows, ..Written::default() }),
             Err(_) => bail!(refusal(&url, status, &text)),

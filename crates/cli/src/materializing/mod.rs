@@ -55,7 +55,8 @@ pub(crate) fn materialize(
     let mut moved = Moved { read: 0, written: Written::default(), report: ViewReport::default(), interrupted: false };
     let data_dir = &target.config.storage.data_dir;
     let (phase, started) = (format!("materializing {}", view.name), Instant::now());
-    progress.update(&phase, 0, None, "rows");
+    // How many rows there are is known once the table is open.
+    progress.update(&format!("opening {}", view.name), 0, None, "rows");
     let mut state = State::read(data_dir)?;
     let columns = columns_of(view);
     let key = target.server.map_or_else(|| view.name.clone(), |url| format!("{} at {url}", view.name));
@@ -68,12 +69,13 @@ pub(crate) fn materialize(
     let Source { table, answer, .. } = &source;
     // A query has read the log anyway, and what it says of old times may have changed: every row is looked at.
     let read_through = progress_of.read_through.filter(|_| answer.is_none());
+    let since = progress_of.since(table.fingerprint()).filter(|_| answer.is_none() && !target.full);
     let mut run = match broken_off {
         Some(run) if run.source == table.fingerprint() && run.answer == *answer => run,
         _ => Run {
             source: table.fingerprint(),
             full: target.full,
-            since: read_through.filter(|_| !target.full),
+            since,
             as_of: Timestamp::now(),
             chunks: table.suggested_chunks(),
             next_chunk: 0,
@@ -93,7 +95,7 @@ pub(crate) fn materialize(
         let options = LatestOptions { chunks: run.chunks, since: run.since, as_of: Some(run.as_of) };
         let mut rows = ViewRows::new(declared, table.latest(run.next_chunk, &options)?);
         let mut call = Vec::with_capacity(CALL_RECORDS);
-        for batch in rows.by_ref() {
+        while let Some(batch) = rows.next() {
             let batch = batch?;
             moved.read += batch.len() as u64;
             let before = batch.len();
@@ -104,7 +106,9 @@ pub(crate) fn materialize(
                 moved.written += target.sink.write(std::mem::take(&mut call))?;
             }
             let rate = moved.read as f64 / started.elapsed().as_secs_f64().max(0.001);
-            progress.update(&phase, moved.read, None, &format!("rows, {} rows/s", count(rate as u64)));
+            let share = (f64::from(run.next_chunk) + rows.share_read()) / f64::from(run.chunks.max(1));
+            let note = format!("{} rows, {} rows/s", count(moved.read), count(rate as u64));
+            progress.update(&phase, (share * table.rows() as f64) as u64, Some(table.rows()), &note);
             if interrupt::interrupted() {
                 moved.interrupted = true;
                 break;
@@ -123,8 +127,7 @@ pub(crate) fn materialize(
         state.view(&key, &columns).run = Some(run.clone());
         state.write(data_dir)?;
     }
-    let done = state.view(&key, &columns);
-    (done.read_through, done.run) = (run.latest.filter(|_| run.answer.is_none()), None);
+    state.view(&key, &columns).finish(run);
     state.write(data_dir)?;
     source.done();
     Ok(moved)

@@ -24,6 +24,9 @@ pub(super) struct ViewState {
     columns: String,
     /// The latest event or created time of the rows that were read; none for a query, of which every row is read.
     pub(super) read_through: Option<Timestamp>,
+    /// The files of which all rows up to then were read.
+    #[serde(default)]
+    source: Option<u64>,
     /// A run that was broken off.
     pub(super) run: Option<Run>,
 }
@@ -34,7 +37,7 @@ pub(super) struct Run {
     /// The files that it reads: it does not go on when they have changed.
     pub(super) source: u64,
     pub(super) full: bool,
-    /// Older rows are not read.
+    /// Rows from before are not read.
     pub(super) since: Option<Timestamp>,
     /// Rows of the future are not read.
     pub(super) as_of: Timestamp,
@@ -54,6 +57,20 @@ pub(super) struct Answer {
     pub(super) query: String,
     /// Whether its rows hold since it ran.
     pub(super) timeless: bool,
+}
+
+impl ViewState {
+    /// The time from which on rows of these files may be new. Files that have changed may have more rows of the latest time that was read.
+    pub(super) fn since(&self, source: u64) -> Option<Timestamp> {
+        let later = |read: Timestamp| Timestamp::from_micros(read.as_micros().saturating_add(1));
+        if self.source == Some(source) { self.read_through.map(later) } else { self.read_through }
+    }
+
+    /// The run was through all of its rows.
+    pub(super) fn finish(&mut self, run: Run) {
+        self.read_through = run.latest.filter(|_| run.answer.is_none());
+        (self.source, self.run) = (Some(run.source), None);
+    }
 }
 
 impl State {

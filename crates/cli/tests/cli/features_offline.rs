@@ -90,6 +90,50 @@ fn features_of_a_file_of_rows_can_be_brought_back_in_as_a_table() {
 }
 
 #[test]
+fn rows_that_come_later_with_the_time_of_the_newest_are_brought_in() {
+    let project = project();
+    let materialize = |rows: &str| {
+        project.write("rows.csv", &format!("user_id,timestamp,worth\n{rows}"));
+        let _ = std::fs::remove_file(project.file("worth.parquet"));
+        let table = ["--entities", "rows.csv", "--features", "clicks", "--out", "worth.parquet"];
+        project.run(&[&["features", "historical"], &table[..]].concat()).ok();
+        let run = project.run(&["features", "materialize", "--json"]).json();
+        (run["views"][0]["written"].clone(), run["views"][0]["unchanged"].clone())
+    };
+    assert_eq!(materialize("u0,2023-11-20,1\n"), (json!(1), json!(0)));
+    assert_eq!(materialize("u0,2023-11-20,1\nu1,2023-11-20,2\n"), (json!(1), json!(1)));
+    let again = project.run(&["features", "materialize", "--json"]).json();
+    assert_eq!(again["views"][0]["rows"], 0, "files that have not changed have no more");
+}
+
+#[test]
+fn a_view_that_fails_is_named_and_does_not_stop_the_others() {
+    let project = project();
+    let settings = std::fs::read_to_string(project.file("tastemaker.toml")).unwrap();
+    let gone = |name: &str| {
+        format!(
+            "[[feature_views]]\nname = \"{name}\"\nentity = \"user\"\npath = \"{name}.parquet\"\nfeatures = {{ {name} = \"number\" }}\n"
+        )
+    };
+    let settings = settings.replace("[[feature_views]]", &format!("{}[[feature_views]]", gone("gone")));
+    project.write("tastemaker.toml", &settings);
+    let table = ["--entities", "rows.csv", "--features", "clicks", "--out", "worth.parquet"];
+    project.run(&[&["features", "historical"], &table[..]].concat()).ok();
+    let ended = project.run(&["features", "materialize"]);
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stdout.starts_with("worth: 2 rows written"), "{}", ended.stdout);
+    assert!(
+        ended.stderr.starts_with("error: the feature view 'gone' was not brought in: no Parquet"),
+        "{}",
+        ended.stderr
+    );
+    project.write("tastemaker.toml", &(settings + &gone("lost")));
+    let ended = project.run(&["features", "materialize"]);
+    let named = |name: &str| ended.stderr.lines().any(|line| line.contains(&format!("'{name}' was not brought in")));
+    assert!(ended.status == Some(1) && named("gone") && named("lost"), "{}", ended.stderr);
+}
+
+#[test]
 fn left_out_features_are_those_that_the_rows_have_keys_for() {
     let project = project();
     project.write("items.csv", "item_id,timestamp\ni0,2023-11-20\n");

@@ -129,6 +129,19 @@ fn a_large_file_goes_through_a_server_in_requests_that_it_takes() {
 }
 
 #[test]
+fn rows_of_a_table_go_through_a_server_that_takes_less_at_once_than_is_usual() {
+    let project = crate::features_offline::project();
+    let rows: String = (0..50).map(|n| format!("u{n},2023-11-20,{n}\n")).collect();
+    project.write("rows.csv", &format!("user_id,timestamp,worth\n{rows}"));
+    let historical = ["features", "historical", "--entities", "rows.csv", "--features", "clicks"];
+    project.run(&[&historical[..], &["--out", "worth.parquet"]].concat()).ok();
+    let server = Server::start_with(&project, &["--set", "server.body_limit=\"1KiB\""]);
+    let run = project.run(&["features", "materialize", "--json", "--url", &server.url]).json();
+    assert_eq!((&run["views"][0]["rows"], &run["views"][0]["written"]), (&50.into(), &50.into()));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn a_taken_port_and_an_open_address_are_refused() {
     let project = Project::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

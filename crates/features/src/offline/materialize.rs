@@ -9,7 +9,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use tastemaker_config::Entity;
 use tastemaker_log::LogReader;
-use tastemaker_types::{FeatureRow, FeatureValue, Position, Record, Timestamp};
+use tastemaker_types::{FeatureRow, FeatureValue, MAX_RECORD_BYTES, Position, Record, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::stored::Stored;
@@ -127,6 +127,8 @@ fn fingerprint(values: &[(String, FeatureValue)]) -> u64 {
 pub struct ViewRows<'a> {
     view: &'a View,
     batches: TableBatches<'a>,
+    /// Rows that were read, whether they can be used or not.
+    read: u64,
     report: ViewReport,
 }
 
@@ -172,7 +174,12 @@ impl ViewReport {
 impl<'a> ViewRows<'a> {
     /// Rows of a table that has the columns of `view`, as of [`table_source`](super::table_source).
     pub fn new(view: &'a View, batches: TableBatches<'a>) -> Self {
-        Self { view, batches, report: ViewReport::default() }
+        Self { view, batches, read: 0, report: ViewReport::default() }
+    }
+
+    /// How far it is, from 0 to 1.
+    pub fn share_read(&self) -> f64 {
+        self.read as f64 / self.batches.rows().max(1) as f64
     }
 
     /// What became of the rows so far.
@@ -184,6 +191,7 @@ impl<'a> ViewRows<'a> {
     }
 
     fn rows(&mut self, batch: &RecordBatch) -> Vec<FeatureRow> {
+        self.read += batch.num_rows() as u64;
         let texts = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         let times = |index: usize| {
             batch.columns().get(index).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
@@ -258,6 +266,10 @@ fn check(row: &FeatureRow) -> Result<(), String> {
         if size > most {
             return Err(format!("'{name}' is too large: more than {most} {what}"));
         }
+    }
+    // The values may each be small enough, and no record of the log for all that.
+    if row.size_bound() > MAX_RECORD_BYTES {
+        return Err(format!("the row is too large: more than {MAX_RECORD_BYTES} bytes in all"));
     }
     Ok(())
 }

@@ -134,11 +134,9 @@ impl FeatureSet {
         set.add_views(config)?;
         set.add_expressions(config)?;
         for (service, references) in &config.feature_services {
-            let key = || format!("feature_services.{service}");
-            let found = references
-                .iter()
-                .map(|reference| set.by_reference(reference).map_err(|message| FeatureSetError::new(key(), message)));
-            let found = found.collect::<Result<_, _>>()?;
+            let found = set.all_by_reference(references);
+            let found =
+                found.map_err(|message| FeatureSetError::new(format!("feature_services.{service}"), message))?;
             set.services.insert(service.clone(), found);
         }
         Ok(set)
@@ -285,6 +283,22 @@ impl FeatureSet {
             }
             _ => Err(format!("there is no feature '{reference}'{}", self.meant(reference, name))),
         }
+    }
+
+    /// The features of a service, each once.
+    fn all_by_reference(&self, references: &[String]) -> Result<Vec<FeatureId>, String> {
+        if references.is_empty() {
+            return Err("it names no feature; name those that callers get, or remove the service".to_owned());
+        }
+        let mut found = IndexMap::new();
+        for reference in references {
+            match found.insert(self.by_reference(reference)?, reference) {
+                None => {}
+                Some(first) if first == reference => return Err(format!("'{first}' is named twice; remove one")),
+                Some(first) => return Err(format!("'{first}' and '{reference}' are one feature; remove one")),
+            }
+        }
+        Ok(found.into_keys().collect())
     }
 
     /// What a reference to no feature may have meant, as the end of a sentence: a feature as it is referred to there, else one that has the

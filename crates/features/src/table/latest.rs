@@ -21,8 +21,8 @@ pub struct LatestOptions {
     /// Into how many chunks entities are divided, by a hash of their key that never changes; at least 1. Every chunk reads the keys and
     /// times of the whole table. Keep this number with the number of the last finished chunk to resume.
     pub chunks: u32,
-    /// Only entities whose newest row has an event or created time after this, such as the `as_of` of the last run. A row that comes late
-    /// into a table without created times is not seen by this.
+    /// Only entities whose newest row has an event or created time at or after this, such as the latest that the last run saw: more rows of
+    /// that time may have come since. A row that comes late into a table without created times is not seen by this.
     pub since: Option<Timestamp>,
     /// The newest as of this time: rows with a later event or created time are left out.
     pub as_of: Option<Timestamp>,
@@ -77,7 +77,7 @@ impl Table {
             Ok(())
         })?;
         let newest = shards.into_iter().flat_map(Mutex::into_inner).map(|newest| newest.version);
-        let is_new = |version: &Version| since.is_none_or(|since| version.known() > since.as_micros());
+        let is_new = |version: &Version| since.is_none_or(|since| version.known() >= since.as_micros());
         let mut rows: Vec<u64> = newest.filter(is_new).map(|version| version.row).collect();
         rows.sort_unstable();
         Ok(self.batches_of(Some(rows), refused))

@@ -96,6 +96,11 @@ impl TableBatches<'_> {
         self.table
     }
 
+    /// How many rows are read in all, with those that are passed over on the way.
+    pub(crate) fn rows(&self) -> u64 {
+        self.chosen.as_ref().map_or(self.table.rows(), |rows| rows.len() as u64)
+    }
+
     /// Rows that were passed over so far.
     pub fn refused(&self) -> Refused {
         self.refused

@@ -125,3 +125,34 @@ fn rows_have_their_types_and_what_cannot_be_used_is_told() {
     assert_eq!(report.refused.values().copied().collect::<Vec<_>>(), [1, 1], "{:?}", report.refused);
     assert!(report.examples[0].contains("512") && report.examples[0].len() < 300, "{:?}", report.examples);
 }
+
+#[test]
+fn a_row_that_no_record_can_hold_is_refused_and_the_others_come() {
+    let settings = "[[feature_views]]\nname = \"notes\"\nentity = \"user\"\nfeatures = { FEATURES }\n";
+    let names: Vec<String> = (0..20).map(|n| format!("n{n}")).collect();
+    let features: Vec<String> = names.iter().map(|name| format!("{name} = \"text\"")).collect();
+    let project = Project::new(&settings.replace("FEATURES", &features.join(", ")));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notes.parquet");
+    let large = "x".repeat(60_000);
+    let mut columns = vec![
+        ("user_id", Arc::new(StringArray::from(vec!["ann", "bob", "cat"])) as ArrayRef),
+        ("event_timestamp", times(&[Some(at(1)); 3])),
+    ];
+    let column = || Arc::new(StringArray::from(vec!["small", &large, "small"])) as ArrayRef;
+    columns.extend(names.iter().map(|name| (name.as_str(), column())));
+    write_parquet(&path, columns);
+    let mut view = project.config.feature_views[0].clone();
+    view.path = Some(path);
+    let table = Table::open(&table_source(&view).unwrap()).unwrap();
+    let latest = table.latest(0, &LatestOptions::default()).unwrap();
+    let mut rows = ViewRows::new(&project.set.views()[0], latest);
+    assert_eq!(rows.share_read(), 0.0);
+    let users: Vec<_> = rows.by_ref().flat_map(|batch| batch.unwrap()).filter_map(|row| row.user_id).collect();
+    assert_eq!(users, ["ann", "cat"]);
+    assert_eq!(rows.share_read(), 1.0, "refused rows are read, too");
+    let report = rows.into_report();
+    let refused: Vec<_> = report.refused.into_iter().collect();
+    assert_eq!(refused, [("the row is too large: more than 1048576 bytes in all".to_owned(), 1)]);
+    assert!(report.examples[0].starts_with("bob at"), "{:?}", report.examples);
+}

@@ -45,12 +45,13 @@ fn the_newest_row_of_each_entity_by_event_then_created_then_place() {
 }
 
 #[test]
-fn since_gives_only_what_was_not_known_by_then_and_never_an_older_row_again() {
+fn since_gives_only_what_was_not_known_before_and_never_an_older_row_again() {
     let (_dir, table) = table(&ROWS);
     let since = |micros| newest(&table, &LatestOptions { since: at(micros), ..LatestOptions::default() });
     assert_eq!(since(24), [("a".to_owned(), 2.0), ("b".to_owned(), 4.0), ("c".to_owned(), 5.0)]);
-    assert_eq!(since(30), [("c".to_owned(), 5.0)]);
-    assert_eq!(since(40), []);
+    assert_eq!(since(30), [("a".to_owned(), 2.0), ("c".to_owned(), 5.0)], "of just that time");
+    assert_eq!(since(31), [("c".to_owned(), 5.0)]);
+    assert_eq!(since(41), []);
     // A row that comes late about an earlier event is new, but not the newest.
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.parquet");

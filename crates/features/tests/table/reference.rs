@@ -120,7 +120,7 @@ proptest! {
         let mut expected: Vec<(String, Option<f64>)> = Vec::new();
         for (index, user) in USERS.iter().enumerate() {
             if let Some(row) = reference(&rows, index, as_of, with_created, false)
-                && since.is_none_or(|since| row.event > Some(since) || (with_created && row.created > Some(since)))
+                && since.is_none_or(|since| row.event >= Some(since) || (with_created && row.created >= Some(since)))
             {
                 expected.push(((*user).to_owned(), row.value));
             }

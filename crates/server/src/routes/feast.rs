@@ -1,5 +1,7 @@
 //! The feature-server protocol that Feast's clients speak, over the same reads and pushes.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -79,9 +81,19 @@ pub(super) async fn get_online_features(
             feature_names.push(name);
             results.push(Vector::Feature(cells(values)));
         }
+        check_names(&feature_names, full_names)?;
         write(features, &FeatureVectors { metadata: Metadata { feature_names }, results })
     })
     .await
+}
+
+/// Refuses two columns of one name, of which clients would see one alone.
+fn check_names(names: &[String], full: bool) -> Result<(), ApiError> {
+    let mut seen = HashSet::new();
+    let Some(name) = names.iter().find(|name| !seen.insert(name.as_str())) else { return Ok(()) };
+    let remedy = if full { "ask for them one at a time" } else { "set full_feature_names to true" };
+    let message = format!("two of them are called '{name}'; {remedy}");
+    Err(ApiError::field(ProblemKind::InvalidRequest, "features", message))
 }
 
 fn first_len(columns: &Columns) -> Option<usize> {

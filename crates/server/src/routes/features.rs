@@ -57,7 +57,7 @@ pub(super) async fn online(State(app): State<App>, JsonBody(body): JsonBody) -> 
 pub(super) async fn read(
     app: &App,
     request: FeaturesRequest,
-    writer: impl FnOnce(&OnlineFeatures) -> serde_json::Result<Vec<u8>> + Send + 'static,
+    writer: impl FnOnce(&OnlineFeatures) -> Result<Vec<u8>, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let read = app.engine().plan_features(request)?;
     let world = app.engine().world_of(&read).await?;
@@ -67,12 +67,12 @@ pub(super) async fn read(
         let abandoned = Arc::clone(&waiting.abandoned);
         let work = move |app: &App| {
             let features = app.engine().read_features(&world, read, &|| abandoned.load(Ordering::Relaxed))?;
-            writer(&features).map_err(|error| ApiError::internal(&error))
+            writer(&features)
         };
         apart(app, work).await?
     } else {
         let features = app.engine().read_features(&world, read, &|| false)?;
-        writer(&features).map_err(|error| ApiError::internal(&error))?
+        writer(&features)?
     };
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
@@ -90,8 +90,8 @@ impl Drop for Waiting {
 }
 
 /// An answer as JSON.
-pub(super) fn write(features: &OnlineFeatures, answer: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+pub(super) fn write(features: &OnlineFeatures, answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     let mut body = Vec::with_capacity(256 + features.values() * BYTES_PER_VALUE);
-    serde_json::to_writer(&mut body, answer)?;
+    serde_json::to_writer(&mut body, answer).map_err(|error| ApiError::internal(&error))?;
     Ok(body)
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use serde::Serialize;
 use tastemaker_config::{ByteSize, Config, FeatureViewConfig};
 use tastemaker_features::offline::Materialized;
@@ -26,8 +26,8 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Reads the views of [[feature_views]] that have a path or a query. What is there already is not written again, and an
-interrupted run goes on where it was. Afterwards only rows of a table that are newer than all before are read; --full reads
-every row again. A query is answered anew each time.
+interrupted run goes on where it was. Afterwards only rows of a table that are no older than the newest before are read; --full
+reads every row again. A query is answered anew each time. A view that fails does not keep the others from being brought in.
 
 Example:
   tastemaker features materialize --view lifetime_value")]
@@ -92,6 +92,9 @@ impl Report for Done {
 }
 
 /// The status is 1 when rows came and none was good.
+///
+/// # Errors
+/// Of each view that could not be brought in, after all others were.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let config = context.load()?.config;
     let set = compile(&config)?;
@@ -99,7 +102,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     interrupt::listen()?;
     crate::logging::start_quietly(context);
     let mut progress = Progress::new(context.output);
-    let mut done = Done { views: Vec::new(), interrupted: false };
+    let (mut done, mut failed) = (Done { views: Vec::new(), interrupted: false }, Vec::new());
     let (mut http, mut log);
     let sink: &mut dyn Sink = match &args.url {
         Some(url) => {
@@ -129,7 +132,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             full: args.full,
             memory_bytes: args.memory.as_usize(),
         };
-        let Moved { read, written, report, interrupted } = materialize(view, declared, &mut target, &mut progress)?;
+        let moved = materialize(view, declared, &mut target, &mut progress);
+        let Moved { read, written, report, interrupted } = match moved {
+            Ok(moved) => moved,
+            Err(error) => {
+                failed.push(error.context(format!("the feature view '{}' was not brought in", view.name)));
+                continue;
+            }
+        };
         done.views.push(View {
             view: view.name.clone(),
             rows: read,
@@ -146,7 +156,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         }
     }
     drop(progress);
-    context.output.print(&done)?;
+    if failed.is_empty() || !done.views.is_empty() {
+        context.output.print(&done)?;
+    }
+    all_of(failed)?;
     let refused_all = done.views.iter().any(|view| view.rows == 0 && view.refused > 0);
     Ok(match () {
         () if done.interrupted => ExitCode::from(interrupt::EXIT_STATUS),
@@ -155,13 +168,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     })
 }
 
-/// The views with a path or a query, by their numbers.
+/// One error with a line for each of these; none if there are none.
+fn all_of(mut errors: Vec<Error>) -> Result<()> {
+    match errors.len() {
+        0 => Ok(()),
+        1 => errors.pop().map_or(Ok(()), Err),
+        _ => bail!(errors.iter().map(crate::message).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+/// The views with a path or a query, each once, by their numbers.
 fn views<'a>(args: &Args, config: &'a Config, set: &FeatureSet) -> Result<Vec<(usize, &'a FeatureViewConfig)>> {
     let sources = || config.feature_views.iter().enumerate().filter(|(_, view)| view.path.is_some() || view.is_query());
     let mut views = Vec::new();
     for name in &args.view {
         let number = set.view(name).map_err(|message| anyhow::anyhow!("--view: {message}"))?;
         match sources().find(|(known, _)| *known == number) {
+            Some(view) if views.contains(&view) => {}
             Some(view) => views.push(view),
             None => {
                 bail!("the feature view '{name}' has neither path nor query, so there is nothing to read; give it one")
