@@ -1,7 +1,7 @@
 //! The features that answers were made with, as rows for training: one for each item of each answer. All come from a replay of the log, but
 //! for embeddings: the generation that made them may be gone, so they are taken as they were logged.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::Serialize;
 use tastemaker_log::LogReader;
-use tastemaker_types::{FeatureValue, Served};
+use tastemaker_types::{FeatureValue, Position, Record, Served};
 
 use super::replay::{Replayed, replay};
 use super::{OfflineError, Progress, column_names};
@@ -39,6 +39,8 @@ pub struct ServedReport {
     pub rows: u64,
     /// Answers that could not be computed again, by the reason.
     pub missed: BTreeMap<String, u64>,
+    /// Answers left out since their user was deleted afterwards: who is forgotten is not trained on.
+    pub forgotten: u64,
     /// Request ids that no answer with features has.
     pub not_found: u64,
     /// By embedding: rows that have none, since it was not logged with their answers.
@@ -135,11 +137,20 @@ impl ServedRows {
             }
             Ok::<(), E>(())
         };
-        let wanted = |_, served: &Served, _: &_| {
-            let requests = self.requests.as_ref();
-            requests.is_none_or(|requests| requests.contains(&served.request_id)).then(|| Arc::clone(&plan))
+        let (deleted, mut forgotten) = (deleted_users(log)?, Vec::new());
+        let wanted = |position: Position, served: &Served, _: &_| {
+            if self.requests.as_ref().is_some_and(|requests| !requests.contains(&served.request_id)) {
+                return None;
+            }
+            if deleted.get(&served.user_id).is_some_and(|deleted| *deleted > position) {
+                forgotten.push(served.request_id.clone());
+                return None;
+            }
+            Some(Arc::clone(&plan))
         };
         replay(&self.set, log, wanted, answered, progress)?;
+        forgotten.iter().for_each(|request| drop(missing.remove(request)));
+        report.forgotten = forgotten.len() as u64;
         if rows.rows > 0 {
             write(&self.batch(&rows)?)?;
         }
@@ -179,6 +190,17 @@ impl ServedRows {
         }
         Ok(RecordBatch::try_new(self.schema(), arrays)?)
     }
+}
+
+/// Where each user was deleted last.
+fn deleted_users(log: &LogReader) -> Result<HashMap<String, Position>, OfflineError> {
+    let mut deleted = HashMap::new();
+    for record in log.read_from(Position(0)).without_events() {
+        if let (position, Record::UserDelete { id, .. }) = record? {
+            deleted.insert(id, position);
+        }
+    }
+    Ok(deleted)
 }
 
 /// What was logged of a feature with an answer: a cell for each item.

@@ -302,6 +302,22 @@ fn embeddings_of_served_rows_are_those_that_were_logged() {
 }
 
 #[test]
+fn answers_to_users_who_were_deleted_are_left_out() {
+    let project = Project::new(PROJECT);
+    let dir = tempfile::tempdir().unwrap();
+    log_of_answers(&project, dir.path(), |_| ());
+    let spent = project.set.by_reference("user.spent").unwrap();
+    let rows = ServedRows::new(&project.set, &[spent], false, None);
+    let write =
+        |log: &LogReader| rows.write(log, |_| Ok::<_, OfflineError>(()), |_| ControlFlow::Continue(())).unwrap();
+    let before = write(&LogReader::open(dir.path()).unwrap());
+    assert!(before.answers > 0 && before.forgotten == 0, "{before:?}");
+    write_log(dir.path(), vec![Record::UserDelete { id: "ann".to_owned(), timestamp: at(4) }]);
+    let after = write(&LogReader::open(dir.path()).unwrap());
+    assert_eq!((after.answers, after.forgotten), (0, before.answers), "{after:?}");
+}
+
+#[test]
 fn what_cannot_be_compared_is_told_with_the_reason() {
     let project = Project::new(PROJECT);
     let dir = tempfile::tempdir().unwrap();

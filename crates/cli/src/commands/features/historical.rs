@@ -178,6 +178,9 @@ fn as_served(
         .into_iter()
         .map(|(reason, answers)| (format!("answers were left out: {reason}"), answers))
         .collect();
+    if report.forgotten > 0 {
+        warnings.insert("answers were left out: their users were deleted afterwards".to_owned(), report.forgotten);
+    }
     if report.not_found > 0 {
         warnings.insert("request ids are of no answer that was made with features".to_owned(), report.not_found);
     }
