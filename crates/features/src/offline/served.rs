@@ -149,7 +149,9 @@ impl ServedRows {
             Some(Arc::clone(&plan))
         };
         replay(&self.set, log, wanted, answered, progress)?;
-        forgotten.iter().for_each(|request| drop(missing.remove(request)));
+        for request in &forgotten {
+            missing.remove(request);
+        }
         report.forgotten = forgotten.len() as u64;
         if rows.rows > 0 {
             write(&self.batch(&rows)?)?;
