@@ -138,9 +138,9 @@ fn the_item_of_a_session_that_was_met_last_comes_first_and_of_equal_times_the_la
 }
 
 #[test]
-fn events_before_the_four_latest_sessions_are_dropped() {
+fn events_before_the_sixteen_latest_sessions_are_dropped() {
     let mut one = One::new(Operation::SessionEventCount { gap: seconds(30) }, None);
-    for time in [1_000, 2_000, 3_000, 4_000, 5_000, 1_001] {
+    for time in (1..=17).map(|session| session * 1_000).chain([1_001]) {
         one.apply(time, InputValue::None);
     }
     assert_eq!(one.read(1_001), None);
