@@ -17,6 +17,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
         tests
             .args(arguments)
             .args(WORKSPACE)
+            .arg("--no-fail-fast")
             .args(args)
             .env("TASTEMAKER_BROWSER", browser)
             .env("TASTEMAKER_PYTHON", &python);

@@ -20,9 +20,9 @@
 //!
 //! Events may come in any order of their times, and states may be merged. Sums, means, rates, variances and decayed sums then differ by
 //! rounding, and counts, extremes, distinct counts and the most frequent values (while no tile has more values than it may count) not at
-//! all. Of values with equal times the one applied later is the later. The latest four sessions are kept: as long as events are not late by more than
-//! these, the order does not matter to sessions either; events before them are dropped. Groups beyond the most that may be are forgotten,
-//! the one whose latest event is the earliest first; one that comes back begins anew.
+//! all. Of values with equal times the one applied later is the later. The latest 16 sessions are kept: as long as events are not late by
+//! more than these, the order does not matter to sessions either; events before them are dropped. Groups beyond the most that may be are
+//! forgotten, the one whose latest event is the earliest first; one that comes back begins anew.
 //!
 //! # Clocks that run ahead
 //!

@@ -41,7 +41,7 @@ fn a_budget_that_is_spent_gives_a_full_answer_of_what_is_cheap() {
         answer.items.iter().all(|item| crate::shop::number(&item.item_id) < 300),
         "eligibility is checked in any case"
     );
-    for stage in ["embedding:budget", "item_to_item:budget", "popular:budget", "fresh:budget", "relevance:budget"] {
+    for stage in ["embedding:budget", "popular:budget", "fresh:budget", "relevance:budget"] {
         assert!(answer.degraded.iter().any(|reason| reason == stage), "{:?}", answer.degraded);
     }
 }
