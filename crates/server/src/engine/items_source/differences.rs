@@ -7,13 +7,15 @@ use tastemaker_source::{Known, State};
 use tastemaker_store::CatalogSnapshot;
 use tastemaker_types::{EntityUpsert, Record, Timestamp, UpsertMode};
 
-/// What it means that there is no row.
+/// Why rows were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// Nothing: an item may be known from elsewhere, such as from its events.
-    Unknown,
-    /// The item is gone: it was said to have changed.
-    Gone,
+pub(super) enum Cause {
+    /// The catalog lacked them. What it has by now came from elsewhere, and may be newer.
+    Lacking,
+    /// They come next in the feed.
+    Feed,
+    /// They were said to have changed: where there is no row, the item is gone. Else it may be known from elsewhere, such as from its events.
+    Notice,
 }
 
 /// A row that cannot be an item.
@@ -36,7 +38,7 @@ pub(super) struct Differences {
 pub(super) fn differences(
     catalog: &CatalogSnapshot,
     read: &[(String, Known)],
-    missing: Missing,
+    cause: Cause,
     now: Timestamp,
 ) -> Differences {
     let mut found = Differences::default();
@@ -45,7 +47,8 @@ pub(super) fn differences(
         let alive = row.filter(|row| catalog.alive(*row));
         match &known.state {
             State::Present(attributes) => {
-                if alive.is_some_and(|row| catalog.attributes(row) == **attributes) {
+                let agrees = || alive.is_some_and(|row| catalog.attributes(row) == **attributes);
+                if agrees() || (cause == Cause::Lacking && describes(catalog, id)) {
                     continue;
                 }
                 // An item that was never seen is as old as its row; any other changes now, after all that is known of it.
@@ -58,7 +61,7 @@ pub(super) fn differences(
                 found.records.push(Record::ItemUpsert(upsert));
             }
             // A row that says so, or none where there should be one.
-            State::Absent if alive.is_some() && (known.updated.is_some() || missing == Missing::Gone) => {
+            State::Absent if alive.is_some() && (known.updated.is_some() || cause == Cause::Notice) => {
                 found.records.push(Record::ItemDelete { id: id.clone(), timestamp: now });
             }
             State::Absent => {}
@@ -70,6 +73,14 @@ pub(super) fn differences(
         }
     }
     found
+}
+
+/// Whether an item is known with an attribute, or without any where none is declared.
+pub(super) fn describes(catalog: &CatalogSnapshot, id: &str) -> bool {
+    let attributes = catalog.attribute_schema().fields().len();
+    catalog.row(id).is_some_and(|row| {
+        catalog.alive(row) && (attributes == 0 || (0..attributes).any(|index| catalog.value(row, index).is_some()))
+    })
 }
 
 /// Whether a record takes an item away.
@@ -114,9 +125,9 @@ mod tests {
         catalog
     }
 
-    fn told(read: &[(&str, Known)], missing: Missing) -> Vec<(char, String, i64)> {
+    fn told(read: &[(&str, Known)], cause: Cause) -> Vec<(char, String, i64)> {
         let read: Vec<_> = read.iter().map(|(id, known)| ((*id).to_owned(), known.clone())).collect();
-        let found = differences(&catalog().snapshot(), &read, missing, NOW);
+        let found = differences(&catalog().snapshot(), &read, cause, NOW);
         let tell = |record: Record| match record {
             Record::ItemUpsert(upsert) => ('+', upsert.id, upsert.timestamp.as_micros()),
             Record::ItemDelete { id, timestamp } => ('-', id, timestamp.as_micros()),
@@ -127,8 +138,8 @@ mod tests {
 
     #[test]
     fn what_agrees_is_not_written_again() {
-        assert_eq!(told(&[("a", present(1.0, 7))], Missing::Gone), []);
-        assert_eq!(told(&[("a", present(2.0, 7))], Missing::Gone), [('+', "a".to_owned(), 1_000_000)]);
+        assert_eq!(told(&[("a", present(1.0, 7))], Cause::Notice), []);
+        assert_eq!(told(&[("a", present(2.0, 7))], Cause::Notice), [('+', "a".to_owned(), 1_000_000)]);
     }
 
     #[test]
@@ -136,7 +147,16 @@ mod tests {
         let read = [("new", present(1.0, 7)), ("future", present(1.0, 9_000_000)), ("gone", present(1.0, 7))];
         let upsert = |id: &str, at| ('+', id.to_owned(), at);
         let expected = [upsert("new", 7), upsert("future", 1_000_000), upsert("gone", 1_000_000)];
-        assert_eq!(told(&read, Missing::Unknown), expected);
+        assert_eq!(told(&read, Cause::Feed), expected);
+    }
+
+    #[test]
+    fn what_was_lacking_is_left_alone_once_it_is_there() {
+        assert_eq!(told(&[("a", present(2.0, 7))], Cause::Lacking), []);
+        let read = [("new", present(1.0, 7)), ("gone", present(1.0, 7)), ("seen", present(1.0, 7))];
+        let upsert = |id: &str, at| ('+', id.to_owned(), at);
+        let expected = [upsert("new", 7), upsert("gone", 1_000_000), upsert("seen", 1_000_000)];
+        assert_eq!(told(&read, Cause::Lacking), expected);
     }
 
     #[test]
@@ -144,17 +164,17 @@ mod tests {
         let deleted = Known { updated: Some(Timestamp::from_micros(7)), state: State::Absent };
         let deletion = |id: &str| ('-', id.to_owned(), 1_000_000);
         let read = [("a", deleted.clone()), ("gone", deleted.clone()), ("never", deleted)];
-        assert_eq!(told(&read, Missing::Unknown), [deletion("a")]);
+        assert_eq!(told(&read, Cause::Feed), [deletion("a")]);
         let read = [("a", Known::ABSENT), ("seen", Known::ABSENT), ("never", Known::ABSENT)];
-        assert_eq!(told(&read, Missing::Unknown), []);
-        assert_eq!(told(&read, Missing::Gone), [deletion("a"), deletion("seen")]);
+        assert_eq!(told(&read, Cause::Feed), []);
+        assert_eq!(told(&read, Cause::Notice), [deletion("a"), deletion("seen")]);
     }
 
     #[test]
     fn a_row_that_cannot_be_an_item_changes_nothing_and_is_told() {
         let refused = Known { updated: None, state: State::Refused("too large".into()) };
         let read = [("a".to_owned(), refused)];
-        let found = differences(&catalog().snapshot(), &read, Missing::Gone, NOW);
+        let found = differences(&catalog().snapshot(), &read, Cause::Notice, NOW);
         assert!(found.records.is_empty());
         let refusal = Refusal { id: "a".to_owned(), reason: "too large".into() };
         assert_eq!((found.refused, found.refusal), (1, Some(refusal)));

@@ -7,7 +7,7 @@ use tastemaker_source::Feed;
 
 use super::ItemsSource;
 use super::backoff::Backoff;
-use super::differences::Missing;
+use super::differences::Cause;
 use super::origin::measure;
 use super::watermark::WatermarkFile;
 use crate::{Engine, EngineError};
@@ -84,7 +84,7 @@ async fn round(
         for (id, _) in &page.rows {
             source.tier.forget(id);
         }
-        engine.adopt(source, &page.rows, Missing::Unknown).await?;
+        engine.adopt(source, &page.rows, Cause::Feed).await?;
         let before = feed.watermark();
         next = feed.advance(&page);
         if let Some(watermark) = feed.watermark().filter(|at| before != Some(*at)) {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use tastemaker_monitor::catalogue as metrics;
 use tastemaker_source::SourceError;
-use tastemaker_store::CatalogSnapshot;
 use tastemaker_types::{Record, validate_id};
 use tokio::sync::mpsc;
 
-use super::differences::Missing;
+use super::differences::{Cause, describes};
 use crate::{Engine, EngineError};
 
 impl Engine {
@@ -29,7 +28,7 @@ impl Engine {
             // What has been read counts, also if the rest is not read in time.
             for ids in lacking.chunks(settings.batch.max(1)) {
                 let read = source.get(ids).await?;
-                self.adopt(source, &read, Missing::Unknown).await?;
+                self.adopt(source, &read, Cause::Lacking).await?;
             }
             Ok::<(), EngineError>(())
         };
@@ -63,14 +62,6 @@ impl Engine {
         }
         lacking
     }
-}
-
-/// Whether an item is known with an attribute, or without any where none is declared.
-fn describes(catalog: &CatalogSnapshot, id: &str) -> bool {
-    let attributes = catalog.attribute_schema().fields().len();
-    catalog.row(id).is_some_and(|row| {
-        catalog.alive(row) && (attributes == 0 || (0..attributes).any(|index| catalog.value(row, index).is_some()))
-    })
 }
 
 /// Reads the items that events name, many at a time.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::ItemsSource;
 use super::backoff::Backoff;
-use super::differences::Missing;
+use super::differences::Cause;
 use crate::{Engine, EngineError};
 
 /// How long the first notice waits for others.
@@ -75,7 +75,7 @@ async fn read_again(engine: &Engine, source: &ItemsSource, changed: &mut Vec<Str
         // Past the tier: a query that is under way there may be from before the change.
         ids.iter().for_each(|id| source.tier.forget(id));
         let read: Vec<_> = ids.iter().cloned().zip(source.tier.origin().fetch(ids).await?).collect();
-        engine.adopt(source, &read, Missing::Gone).await?;
+        engine.adopt(source, &read, Cause::Notice).await?;
         changed.truncate(changed.len() - read.len());
     }
     Ok(())

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use super::Engine;
 use crate::EngineError;
-use differences::{Missing, Refusal};
+use differences::{Cause, Refusal};
 use origin::Measured;
 
 /// Checks the settings without connecting.
@@ -91,9 +91,9 @@ impl Engine {
     }
 
     /// Writes what the catalog does not have as the database has it.
-    async fn adopt(&self, source: &ItemsSource, read: &[(String, Known)], missing: Missing) -> Result<(), EngineError> {
+    async fn adopt(&self, source: &ItemsSource, read: &[(String, Known)], cause: Cause) -> Result<(), EngineError> {
         let _adopting = source.adopting.lock().await;
-        let found = differences::differences(&self.catalog.snapshot(), read, missing, Timestamp::now());
+        let found = differences::differences(&self.catalog.snapshot(), read, cause, Timestamp::now());
         source.tell(found.refusal);
         let count = |result, number: usize| self.monitor.count(&metrics::ITEMS_SOURCE_ROWS, [result], number as u64);
         count("refused", found.refused);
