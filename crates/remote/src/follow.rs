@@ -58,12 +58,15 @@ return 1
     )
 });
 
-/// KEYS: meta; ARGV: the project and the definitions. Says that everything is there, where filling began and nothing was lost since.
+/// KEYS: meta; ARGV: the project, the definitions, and the mark of who fills. Says that everything is there, where filling began and nothing was
+/// lost since; others that fill as well need not go on.
 static COMPLETE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-if redis.call('HGET', KEYS[1], 'filling') ~= ARGV[2] then return 0 end
-redis.call('HDEL', KEYS[1], 'filling')
+if redis.call('HGET', KEYS[1], ARGV[3]) ~= ARGV[2] then return 0 end
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.find(field, '^filling') then redis.call('HDEL', KEYS[1], field) end
+end
 redis.call('HSET', KEYS[1], 'project', ARGV[1], 'definitions', ARGV[2])
 return 1
 ",
@@ -106,6 +109,8 @@ pub struct Follower {
     client: Client,
     project: String,
     definitions: Arc<str>,
+    /// The field that says that this process fills Redis. Another one that does the same may have begun after a loss that this one did not see.
+    mark: String,
     writes: Writes,
     models: Models,
     log: LogReader,
@@ -158,6 +163,7 @@ impl Follower {
         Self {
             project: config.project.name.clone(),
             definitions: definitions(config, set),
+            mark: format!("{FILLING}{:016x}", rand::random::<u64>()),
             writes: Writes::new(client.layout().clone(), config.redis.clone(), catalog, state, items_have_features),
             client,
             models,
@@ -419,13 +425,13 @@ impl Follower {
         } else if meta.whole {
             self.filling.store(false, Ordering::Release);
             self.catch_up(meta.log_position.map_or(0, |position| position + 1)).await?;
-        } else if !self.filling.load(Ordering::Acquire) || meta.filling.as_deref() != Some(&*self.definitions) {
+        } else if !self.filling.load(Ordering::Acquire) || !self.marked().await? {
             if self.whole() {
                 tracing::warn!(server = self.client.server(), "Redis lost its data; writing everything anew");
             }
             // Everything from now on is written to a Redis that still has this mark, or all is begun again.
             let mut mark = cmd("HSET");
-            mark.arg(self.client.layout().meta()).arg(FILLING).arg(&*self.definitions);
+            mark.arg(self.client.layout().meta()).arg(&self.mark).arg(&*self.definitions);
             self.client.call(META, &mark).await?;
             self.note_all();
             self.caught_up.store(true, Ordering::Release);
@@ -446,6 +452,14 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether Redis still has what this process wrote since it began to fill it.
+    async fn marked(&self) -> Result<bool, RemoteError> {
+        let mut get = cmd("HGET");
+        get.arg(self.client.layout().meta()).arg(&self.mark);
+        let mark = self.client.call(META, &get).await?;
+        Ok(matches!(mark, Value::BulkString(mark) if mark == self.definitions.as_bytes()))
+    }
+
     /// A server that started anew, or that took another's place, may lack what was acknowledged last: it is not whole until that was written again.
     async fn make_up(&self, meta: &Meta) -> Result<(), RemoteError> {
         let next = meta.log_position.map_or(0, |position| position + 1);
@@ -458,7 +472,7 @@ impl Follower {
             );
         }
         let mut unmark = Pipeline::new();
-        unmark.cmd("HSET").arg(self.client.layout().meta()).arg(FILLING).arg(&*self.definitions);
+        unmark.cmd("HSET").arg(self.client.layout().meta()).arg(&self.mark).arg(&*self.definitions);
         unmark.cmd("HDEL").arg(self.client.layout().meta()).arg(&[meta::PROJECT, DEFINITIONS]);
         self.client.pipeline(META, &unmark).await?.into_iter().try_for_each(|answer| answer.map(|_| ()))?;
         self.met.lock().clear();
@@ -505,7 +519,7 @@ impl Follower {
         let mut marks = [meta::PROJECT, meta::GENERATION, DEFINITIONS, PUBLISHING].map(str::to_owned).to_vec();
         // Vectors go when their time is over, unless the generation is published again by then.
         let mut retire = cmd("HSET");
-        retire.arg(layout.meta()).arg(FILLING).arg(&*self.definitions);
+        retire.arg(layout.meta()).arg(&self.mark).arg(&*self.definitions);
         for index in self.client.indexes().await? {
             let Some(generation) = layout.generation_of_index(&index) else { continue };
             self.client.drop_index(generation).await?;
@@ -538,7 +552,7 @@ impl Follower {
         let rankings_at = self.write_rankings().await?;
         if self.filling.load(Ordering::Acquire) && self.pending.lock().len() == 0 {
             let mut complete = COMPLETE.run(layout.meta());
-            complete.arg(&self.project).arg(&*self.definitions);
+            complete.arg(&self.project).arg(&*self.definitions).arg(&self.mark);
             if self.run_script(&COMPLETE, complete).await? == Value::Int(1) {
                 self.whole.store(true, Ordering::Release);
             }

@@ -16,8 +16,8 @@ const READ: Operation = Operation::repeatable("meta").bulk();
 pub(crate) const DEFINITIONS: &str = "definitions";
 /// The moment that the rankings are of.
 pub(crate) const RANKINGS_AT: &str = "rankings_at";
-/// There while everything is being written for the first time, or anew: under which definitions.
-pub(crate) const FILLING: &str = "filling";
+/// With a name of whoever does it behind it, there while everything is being written for the first time, or anew: under which definitions.
+pub(crate) const FILLING: &str = "filling:";
 /// The run ids of the servers when everything was there last.
 pub(crate) const NODES: &str = "nodes";
 /// The generation that is being published.
@@ -38,8 +38,6 @@ pub(crate) struct Meta {
     pub(crate) nodes: Option<String>,
     /// [`definitions`] of those who wrote it.
     pub(crate) definitions: Option<String>,
-    /// Under which definitions everything is being written at present, if nothing was lost since that began.
-    pub(crate) filling: Option<String>,
     /// The generation that serves.
     pub(crate) generation: Option<u64>,
     /// The one that is being published.
@@ -53,8 +51,7 @@ pub(crate) struct Meta {
 impl Meta {
     pub(crate) async fn read(client: &Client) -> Result<Self, RemoteError> {
         let mut get = cmd("HMGET");
-        let names =
-            [meta::PROJECT, meta::GENERATION, PUBLISHING, meta::LOG_POSITION, RANKINGS_AT, FILLING, DEFINITIONS, NODES];
+        let names = [meta::PROJECT, meta::GENERATION, PUBLISHING, meta::LOG_POSITION, RANKINGS_AT, DEFINITIONS, NODES];
         get.arg(client.layout().meta()).arg(&names);
         let Value::Array(values) = client.call(READ, &get).await? else { return Ok(Self::default()) };
         let text = |place: usize| match values.get(place) {
@@ -65,9 +62,8 @@ impl Meta {
         Ok(Self {
             whole: text(0).is_some(),
             project: text(0).map(str::to_owned),
-            nodes: text(7).map(str::to_owned),
-            filling: text(5).map(str::to_owned),
-            definitions: text(6).map(str::to_owned),
+            definitions: text(5).map(str::to_owned),
+            nodes: text(6).map(str::to_owned),
             generation: number(1),
             publishing: number(2),
             log_position: number(3),

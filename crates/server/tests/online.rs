@@ -355,6 +355,30 @@ async fn a_rebuild_ends_as_it_was_and_a_restart_goes_on() {
     server.stop().await;
 }
 
+/// Another process may begin to fill Redis after a loss that this one has not seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_whose_redis_is_emptied_meanwhile_begins_again_whoever_else_fills_it() {
+    let redis = RedisServer::start(&[]);
+    let project = shop_by(&redis, "pipeline = 50\n").await.stop().await;
+    let before = dump(&redis).await;
+    let definitions = redis.raw("HGET shop:meta definitions");
+    let definitions = definitions.lines().nth(1).unwrap();
+    let emptied = AtomicBool::new(false);
+    let empty = |_| {
+        if !emptied.swap(true, Ordering::SeqCst) {
+            redis.raw("FLUSHALL");
+            redis.raw(&format!("HSET shop:meta filling {definitions} filling:another {definitions}"));
+        }
+    };
+    redis.raw("FLUSHALL");
+    let follower = tastemaker_server::follower(config(&project)).unwrap();
+    tastemaker_remote::rebuild(&follower, empty).await.unwrap();
+    let after = dump(&redis).await;
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    let meta = redis.raw("HGETALL shop:meta");
+    assert!(meta.contains("project") && !meta.contains("filling"), "{meta}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_log_is_not_mixed_with_what_redis_has() {
     let redis = RedisServer::start(&[]);
