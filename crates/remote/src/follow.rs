@@ -64,8 +64,9 @@ static COMPLETE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 if redis.call('HGET', KEYS[1], ARGV[3]) ~= ARGV[2] then return 0 end
-for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if string.find(field, '^filling') then redis.call('HDEL', KEYS[1], field) end
+local fields = redis.call('HGETALL', KEYS[1])
+for place = 1, #fields, 2 do
+  if string.find(fields[place], '^filling') then redis.call('HDEL', KEYS[1], fields[place]) end
 end
 redis.call('HSET', KEYS[1], 'project', ARGV[1], 'definitions', ARGV[2])
 return 1

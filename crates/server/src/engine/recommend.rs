@@ -17,18 +17,10 @@ impl Engine {
     /// # Errors
     /// The request cannot be answered as it is.
     pub async fn recommend(&self, request: &RecommendRequest) -> Result<Recommendation, EngineError> {
-        let mut answer = match &self.online {
-            None => self.monitor.within(|| self.recommender.recommend(request))?,
-            Some(online) => match online.remote().recommend(request).await {
-                Ok(answer) => answer,
-                Err(error) => self.here(
-                    error,
-                    |recommender| recommender.recommend(request),
-                    |remote| remote.recommend_without(request),
-                )?,
-            },
-        };
-        self.count("recommendations", &answer);
+        let remote = self.online.as_ref().map(|online| online.remote().recommend(request));
+        let here = |recommender: &Recommender| recommender.recommend(request);
+        let mut answer =
+            self.answer("recommendations", remote, here, |remote| remote.recommend_without(request)).await?;
         self.note_served(request, &mut answer);
         Ok(answer)
     }
@@ -49,19 +41,9 @@ impl Engine {
     /// # Errors
     /// The request cannot be answered as it is, or there is no such item.
     pub async fn similar(&self, request: &SimilarRequest) -> Result<Recommendation, EngineError> {
-        let answer = match &self.online {
-            None => self.monitor.within(|| self.recommender.similar(request))?,
-            Some(online) => match online.remote().similar(request).await {
-                Ok(answer) => answer,
-                Err(error) => self.here(
-                    error,
-                    |recommender| recommender.similar(request),
-                    |remote| remote.similar_without(request),
-                )?,
-            },
-        };
-        self.count("similar", &answer);
-        Ok(answer)
+        let remote = self.online.as_ref().map(|online| online.remote().similar(request));
+        let here = |recommender: &Recommender| recommender.similar(request);
+        self.answer("similar", remote, here, |remote| remote.similar_without(request)).await
     }
 
     /// The given items in the order that is best for the user.
@@ -69,16 +51,27 @@ impl Engine {
     /// # Errors
     /// The request cannot be answered as it is.
     pub async fn rank(&self, request: &RankRequest) -> Result<Recommendation, EngineError> {
-        let answer = match &self.online {
-            None => self.monitor.within(|| self.recommender.rank(request))?,
-            Some(online) => match online.remote().rank(request).await {
+        let remote = self.online.as_ref().map(|online| online.remote().rank(request));
+        let here = |recommender: &Recommender| recommender.rank(request);
+        self.answer("rank", remote, here, |remote| remote.rank_without(request)).await
+    }
+
+    /// The answer of Redis, where the project serves from there and Redis gives one; else one from what is in this process.
+    async fn answer(
+        &self,
+        endpoint: &'static str,
+        remote: Option<impl Future<Output = Result<Recommendation, RemoteError>>>,
+        whole: impl FnOnce(&Recommender) -> Result<Recommendation, RecommendError>,
+        known: impl FnOnce(&Remote) -> Result<Recommendation, RemoteError>,
+    ) -> Result<Recommendation, EngineError> {
+        let answer = match remote {
+            None => self.monitor.within(|| whole(&self.recommender))?,
+            Some(remote) => match remote.await {
                 Ok(answer) => answer,
-                Err(error) => {
-                    self.here(error, |recommender| recommender.rank(request), |remote| remote.rank_without(request))?
-                }
+                Err(error) => self.here(error, whole, known)?,
             },
         };
-        self.count("rank", &answer);
+        self.count(endpoint, &answer);
         Ok(answer)
     }
 
