@@ -43,6 +43,8 @@ pub struct ServerHealth {
     pub rejected_connections: u64,
     /// Commands.
     pub commands: u64,
+    /// Times that all keys were thrown away, where `INFO commandstats` was asked for.
+    pub flushes: u64,
 }
 
 impl ServerHealth {
@@ -62,6 +64,7 @@ impl ServerHealth {
             expired_keys: sum(|server| server.expired_keys),
             rejected_connections: sum(|server| server.rejected_connections),
             commands: sum(|server| server.commands),
+            flushes: sum(|server| server.flushes),
             ..servers.first().cloned().unwrap_or_default()
         }
     }
@@ -71,6 +74,10 @@ impl ServerHealth {
         let values: HashMap<&str, &str> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
         let word = |name: &str| values.get(name).copied().unwrap_or_default().to_owned();
         let number = |name: &str| values.get(name).and_then(|value| value.parse().ok()).unwrap_or(0);
+        let calls = |command: &str| {
+            let calls = values.get(format!("cmdstat_{command}").as_str())?.strip_prefix("calls=")?.split(',').next()?;
+            calls.parse::<u64>().ok()
+        };
         let ratio = |name: &str| values.get(name).and_then(|value| value.parse().ok()).unwrap_or(0.0);
         Self {
             run_id: word("run_id"),
@@ -89,6 +96,7 @@ impl ServerHealth {
             expired_keys: number("expired_keys"),
             rejected_connections: number("rejected_connections"),
             commands: number("total_commands_processed"),
+            flushes: ["flushall", "flushdb"].into_iter().filter_map(calls).sum(),
         }
     }
 
@@ -118,13 +126,20 @@ impl Client {
         self.info(&redis::cmd("INFO")).await
     }
 
-    /// What changes whenever a server that has our keys starts, or another one takes its place: what was acknowledged last may be lost then.
+    /// What changes whenever a server that has our keys starts, or another one takes its place: what was acknowledged last may be lost then. In a
+    /// cluster also whenever one is emptied, of which the keys of the others tell nothing.
     ///
     /// # Errors
     /// [`RedisError`].
     pub async fn run_ids(&self) -> Result<String, RedisError> {
-        let mut ids: Vec<String> =
-            self.info(redis::cmd("INFO").arg("server")).await?.into_iter().map(|server| server.run_id).collect();
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        if self.is_cluster() {
+            info.arg("commandstats");
+        }
+        let id =
+            |ServerHealth { run_id, flushes, .. }| if flushes > 0 { format!("{run_id}-{flushes}") } else { run_id };
+        let mut ids: Vec<String> = self.info(&info).await?.into_iter().map(id).collect();
         ids.sort();
         Ok(ids.join(" "))
     }
@@ -149,8 +164,10 @@ mod tests {
     fn info_is_read_as_redis_writes_it() {
         let health = ServerHealth::read(
             "# Server\r\nredis_version:8.2.3\r\nuptime_in_seconds:7\r\n# Memory\r\nused_memory:50\r\nmaxmemory:200\r\n\
-             maxmemory_policy:allkeys-lru\r\nmem_fragmentation_ratio:1.5\r\n# Stats\r\nkeyspace_hits:3\r\nkeyspace_misses:1\r\n",
+             maxmemory_policy:allkeys-lru\r\nmem_fragmentation_ratio:1.5\r\n# Stats\r\nkeyspace_hits:3\r\nkeyspace_misses:1\r\n\
+             # Commandstats\r\ncmdstat_flushall:calls=2,usec=9,usec_per_call=4.50\r\ncmdstat_flushdb:calls=1,usec=3\r\n",
         );
+        assert_eq!(health.flushes, 3);
         assert_eq!((health.version.as_str(), health.uptime_seconds, health.fragmentation), ("8.2.3", 7, 1.5));
         assert_eq!((health.hit_ratio(), health.memory_ratio()), (Some(0.75), Some(0.25)));
         assert!(health.may_evict_state());

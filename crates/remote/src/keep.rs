@@ -41,11 +41,8 @@ impl Follower {
             return Ok(());
         }
         let champion = self.models().champion()?;
-        let (layout, named) = (self.client().layout(), champion.to_string());
-        let indexes = self.client().indexes().await?;
-        let is_there = indexes.iter().any(|index| layout.generation_of_index(index) == Some(&*named));
         let serving = Meta::read(self.client()).await?.generation;
-        if serving == Some(champion) && !is_there {
+        if serving == Some(champion) && !self.client().has_index(&champion.to_string()).await? {
             tracing::warn!(
                 version = champion,
                 "the index of the generation that serves is gone from Redis; publishing it again"

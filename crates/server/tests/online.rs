@@ -633,6 +633,19 @@ async fn a_cluster_serves_alike() {
     server.client.post("/v1/rank", &ranked).await.expect(200);
     assert!(lookups(&server.client, "items", "hit").await >= hits + 2, "every master tells what changes");
 
+    // A node that somebody emptied, though not the one that says that all is there, is filled again.
+    let keys = || -> u64 { nodes.iter().map(|node| node.raw("DBSIZE").trim()[1..].parse::<u64>().unwrap()).sum() };
+    let before = keys();
+    let emptied = nodes.iter().find(|node| node.raw("EXISTS shop:meta").starts_with("-MOVED")).unwrap();
+    emptied.raw("FLUSHALL");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let body = json!({"user_id": "u1"});
+    while keys() < before || !ask(&server.client, &body).await.1.is_empty() {
+        assert!(Instant::now() < deadline, "{} keys of {before}", keys());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    answers_are_those_from_memory(&server).await;
+
     // What the log does not know is removed from each node.
     let project = server.stop().await;
     let follower = tastemaker_server::follower(config(&project)).unwrap();

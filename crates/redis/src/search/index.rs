@@ -212,16 +212,32 @@ impl Client {
     /// # Errors
     /// [`RedisError`].
     pub async fn indexes(&self) -> Result<Vec<String>, RedisError> {
-        let mut names = BTreeSet::new();
+        let all: BTreeSet<String> = self.indexes_of_nodes().await?.into_iter().flatten().collect();
+        Ok(all.into_iter().collect())
+    }
+
+    /// Whether the index of `generation` is there, with each of its parts.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn has_index(&self, generation: &str) -> Result<bool, RedisError> {
+        let index = self.layout().index(generation);
+        let nodes = self.indexes_of_nodes().await?;
+        let is_there = |names: &BTreeSet<String>| names.contains(&index);
+        Ok(if self.has_parts(INFO).await? { nodes.iter().all(is_there) } else { nodes.iter().any(is_there) })
+    }
+
+    /// What each node of a cluster says that there is, or the one server.
+    async fn indexes_of_nodes(&self) -> Result<Vec<BTreeSet<String>>, RedisError> {
+        let mut nodes = Vec::new();
         let next = |answer: Option<Value>| {
             let Some(answer) = answer else { return Some(redis::cmd("FT._LIST")) };
             let listed = list(answer).unwrap_or_default().into_iter().filter_map(text);
-            names.extend(listed.map(|name| whole_name(&name).to_owned()));
+            nodes.push(listed.map(|name| whole_name(&name).to_owned()).collect());
             None
         };
-        // Of a cluster, every node names those that it has.
         self.call_each_node(INFO, next).await?;
-        Ok(names.into_iter().collect())
+        Ok(nodes)
     }
 
     /// Has the alias name the index of `generation`, whatever it named before: one step, no search in between fails.
