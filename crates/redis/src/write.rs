@@ -12,32 +12,38 @@ use tastemaker_types::Position;
 
 use crate::RedisError;
 use crate::client::{Client, Operation, Script};
+use crate::layout::{DELETED, VERSION};
+use crate::reply::list;
 
-/// ARGV: position, the marker's ttl in ms (or 0 for a write that is no deletion), the number n of fields to set, n names and values, names
-/// to remove. Answers 1: written, 2: written over what had this very position, 0: a later
+/// KEYS: hashes; ARGV, of each: the position, the marker's ttl in ms (or 0 for a write that is no deletion), the numbers of the arguments that set
+/// and that remove, names and values to set, names to remove. Answers, of each, 1: written, 2: written over what had this very position, 0: a later
 /// one had been.
 static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-local key = KEYS[1]
-local position = tonumber(ARGV[1])
-local stored = tonumber(redis.call('HGET', key, ':version') or '-1')
-if stored > position then return 0 end
-local written = stored == position and 2 or 1
-if ARGV[2] ~= '0' then
-  redis.call('DEL', key)
-  redis.call('HSET', key, ':version', ARGV[1], ':deleted', '1')
-  redis.call('PEXPIRE', key, ARGV[2])
-  return written
+local written, at = {}, 1
+for place, key in ipairs(KEYS) do
+  local version, ttl = ARGV[at], ARGV[at + 1]
+  local set = at + 4
+  local remove = set + tonumber(ARGV[at + 2])
+  local last = remove + tonumber(ARGV[at + 3]) - 1
+  local position, stored = tonumber(version), tonumber(redis.call('HGET', key, ':version') or '-1')
+  if stored > position then
+    written[place] = 0
+  else
+    written[place] = stored == position and 2 or 1
+    if ttl ~= '0' then
+      redis.call('DEL', key)
+      redis.call('HSET', key, ':version', version, ':deleted', '1')
+      redis.call('PEXPIRE', key, ttl)
+    else
+      for i = remove, last, 1000 do redis.call('HDEL', key, unpack(ARGV, i, math.min(i + 999, last))) end
+      for i = set, remove - 1, 1000 do redis.call('HSET', key, unpack(ARGV, i, math.min(i + 999, remove - 1))) end
+      redis.call('PERSIST', key)
+    end
+  end
+  at = last + 1
 end
-local last = 3 + 2 * tonumber(ARGV[3])
-local removed = {':deleted'}
-for i = last + 1, #ARGV do removed[#removed + 1] = ARGV[i] end
-for i = 1, #removed, 1000 do redis.call('HDEL', key, unpack(removed, i, math.min(i + 999, #removed))) end
-local set = {':version', ARGV[1]}
-for i = 4, last do set[#set + 1] = ARGV[i] end
-for i = 1, #set, 1000 do redis.call('HSET', key, unpack(set, i, math.min(i + 999, #set))) end
-redis.call('PERSIST', key)
 return written
 ",
     )
@@ -89,30 +95,36 @@ impl Client {
         let mut written = Vec::with_capacity(writes.len());
         for batch in writes.chunks(self.config().pipeline.max(1)) {
             let mut runs = Pipeline::with_capacity(batch.len());
-            for write in batch {
-                let mut run = WRITE.run(&write.key);
-                run.arg(write.position.0);
-                match &write.change {
-                    HashChange::Delete => {
-                        run.arg(ttl).arg(0);
-                    }
-                    HashChange::Set { set, remove } => {
-                        run.arg(0).arg(set.len());
-                        for (name, value) in set {
-                            run.arg(name).arg(value.as_slice());
+            for writes in batch.chunks(self.keys_in_a_run()) {
+                let mut run = WRITE.run_on(writes.iter().map(|write| &write.key));
+                for HashWrite { position, change, .. } in writes {
+                    run.arg(position.0);
+                    match change {
+                        HashChange::Delete => {
+                            run.arg(ttl).arg(0).arg(0);
                         }
-                        run.arg(remove);
+                        HashChange::Set { set, remove } => {
+                            run.arg(0).arg(2 * (set.len() + 1)).arg(remove.len() + 1).arg(VERSION).arg(position.0);
+                            for (name, value) in set {
+                                run.arg(name).arg(value.as_slice());
+                            }
+                            run.arg(DELETED).arg(remove);
+                        }
                     }
                 }
                 runs.add_command(run);
             }
             for answer in self.scripts(operation, &WRITE, &runs).await? {
-                written.push(match answer? {
-                    Value::Int(0) => Written::Stale,
-                    Value::Int(1) => Written::Now,
-                    Value::Int(2) => Written::Again,
-                    other => return Err(RedisError::answer(operation.name(), "0, 1 or 2", &other)),
-                });
+                let answer = answer?;
+                let unreadable = RedisError::answer(operation.name(), "a list of 0, 1 or 2", &answer);
+                for outcome in list(answer).ok_or(unreadable)? {
+                    written.push(match outcome {
+                        Value::Int(0) => Written::Stale,
+                        Value::Int(1) => Written::Now,
+                        Value::Int(2) => Written::Again,
+                        other => return Err(RedisError::answer(operation.name(), "0, 1 or 2", &other)),
+                    });
+                }
             }
         }
         Ok(written)

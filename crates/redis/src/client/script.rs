@@ -5,6 +5,10 @@ use redis::{Cmd, Pipeline, ToRedisArgs, Value};
 use super::{Client, Operation};
 use crate::RedisError;
 
+/// Hashes in one run of a script. A run stops everybody else for as long as it takes, which is up to a third of a millisecond for each hash that an
+/// index holds.
+const KEYS_IN_A_RUN: usize = 16;
+
 /// A Lua script.
 #[derive(Debug)]
 pub struct Script {
@@ -41,6 +45,11 @@ fn is_unknown(result: &Result<Value, RedisError>) -> bool {
 }
 
 impl Client {
+    /// On how many keys a script may run: of a cluster one, since each lives in a slot of its own.
+    pub(crate) fn keys_in_a_run(&self) -> usize {
+        if self.is_cluster() { 1 } else { KEYS_IN_A_RUN }
+    }
+
     /// Runs of one script, all at once; loads it first where it is unknown. A script that was unknown has done nothing, so running it again is safe.
     ///
     /// # Errors

@@ -41,9 +41,6 @@ return written
 /// Whatever the position. (The largest number that a script takes as it is.)
 const ANY: u64 = 1 << 53;
 
-/// Hashes in one run of the script; of a cluster, one, since each lives in a slot of its own. A run stops everybody else for as long as
-/// it takes, which is up to a third of a millisecond for each hash that an index holds.
-const KEYS_IN_A_RUN: usize = 16;
 /// Pipelines under way at once: one is executed while the next is on its way.
 const PIPELINES: usize = 2;
 
@@ -100,7 +97,7 @@ impl Publisher {
             skipped += 1;
         }
         let mut loaded = Loaded { resumed: skipped, ..Loaded::default() };
-        let keys = if self.client.is_cluster() { 1 } else { KEYS_IN_A_RUN };
+        let keys = self.client.keys_in_a_run();
         let size = self.client.config().pipeline.max(keys);
         let batches = std::iter::from_fn(|| {
             let batch: Vec<_> = encoded.by_ref().take(size).collect();
