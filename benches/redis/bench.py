@@ -168,8 +168,11 @@ def outcome(process):
 
 def publishing(args, project, server):
     """`tastemaker publish` into an empty Redis against a loader by hand into the same index, and users against redis-benchmark."""
-    seconds = tastemaker(args, project, "publish", url=server.url)
     client = server.client
+    writing = threading.Thread(target=rate_of_writes, args=(server, args.users + args.items, rate := []))
+    writing.start()
+    seconds = tastemaker(args, project, "publish", url=server.url)
+    writing.join()
     info = client.execute_command("FT.INFO", "idx:items")
     fields = {key: value for key, value in zip(info[::2], info[1::2])}
     rows = {key: client.hgetall(key) for key in client.scan_iter("item:*", count=10_000)}
@@ -198,9 +201,19 @@ def publishing(args, project, server):
         "items_by_hand_s": items_by_hand,
         "users_by_hand_s": users_by_hand,
         "by_hand_s": items_by_hand + users_by_hand,
+        "users_and_items_written_per_s": rate[0],
         "redis_benchmark_hsets_per_s": raw,
         "bytes_of_a_users_values": size,
     }
+
+
+def rate_of_writes(server, hashes, rate):
+    """Hashes of users and items a second, from the first one to the last."""
+    client, begin = redis.Redis(port=server.port), None
+    while (written := client.dbsize()) < hashes:
+        begin = begin or (time.perf_counter() if written else None)
+        time.sleep(0.005)
+    rate.append(hashes / (time.perf_counter() - begin))
 
 
 def write(client, rows):
