@@ -1,6 +1,7 @@
 //! The k nearest items that pass a filter. The search module can compare every item that passes, or walk its graph until enough of what it
 //! meets passes; which is faster depends on how many pass, and its own guess is at times several times slower than the other way. So how
-//! many pass is counted, now and then and in the background, and the way chosen by that.
+//! many pass is counted, now and then and in the background, and the way chosen by that. Where most pass, it is faster still to search without the
+//! filter for somewhat more, and to check those: the module makes a list of all that passes before it begins.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +27,13 @@ const MAX_ROUNDS: u32 = 5;
 
 /// What visiting a node of the graph costs, in comparisons of a vector whose item is known to pass.
 const GRAPH_STEP: f64 = 5.0;
+/// Without the filter, at most so many times as many as are wanted are looked at, and somewhat more than should do. The share of the latest that
+/// passed counts so much among those before.
+const MOST_TIMES: f64 = 4.0;
+/// What too many to be counted are taken for, until some were looked at.
+const MANY: f64 = 0.5;
+const SPARE: f64 = 1.1;
+const LATEST: f64 = 0.2;
 
 /// How many items there are and how many of them pass a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +53,15 @@ impl Selectivity {
         if self.at_least {
             return HybridPolicy::Batches;
         }
-        let share = self.passing as f64 / self.documents.max(1) as f64;
-        let graph = GRAPH_STEP * k as f64 / share.max(f64::MIN_POSITIVE);
+        let graph = GRAPH_STEP * k as f64 / self.share().max(f64::MIN_POSITIVE);
         if (self.passing as f64) < graph { HybridPolicy::AdhocBruteForce } else { HybridPolicy::Batches }
+    }
+}
+
+impl Selectivity {
+    /// The share that passes, or passes at least.
+    pub fn share(self) -> f64 {
+        self.passing as f64 / self.documents.max(1) as f64
     }
 }
 
@@ -60,6 +74,8 @@ fn candidates(k: usize, least: usize) -> usize {
 #[derive(Debug, Clone, Copy)]
 struct Counted {
     selectivity: Option<Selectivity>,
+    /// The share that passed of what was found without the filter: of what is near to users, and not of everything.
+    observed: Option<f64>,
     until: Instant,
 }
 
@@ -137,6 +153,32 @@ impl KnnSearch {
         Ok(Rows::default())
     }
 
+    /// How many of the nearest to ask for without the filter, so that about `k` of them pass it; none if filtering in Redis is faster, or
+    /// nothing is known of the filter. Whoever goes by that checks the items, and [tells](Self::observe) how many passed.
+    pub fn unfiltered(&self, filter: &Filter, k: usize) -> Option<usize> {
+        if filter.is_all() || !self.graph {
+            return None;
+        }
+        let selectivity = self.known(filter)?;
+        if selectivity.policy(k) == HybridPolicy::AdhocBruteForce {
+            return None;
+        }
+        let observed = self.counts.lock().get(filter).and_then(|counted| counted.observed);
+        let guess = if selectivity.at_least { selectivity.share().max(MANY) } else { selectivity.share() };
+        let times = SPARE / observed.unwrap_or(guess);
+        (times <= MOST_TIMES).then(|| (k as f64 * times).ceil() as usize)
+    }
+
+    /// That so many `passed` a filter, of the nearest that were looked at without it.
+    pub fn observe(&self, filter: &Filter, passed: usize, looked_at: usize) {
+        let mut counts = self.counts.lock();
+        if let Some(counted) = counts.get_mut(filter).filter(|_| looked_at > 0) {
+            let share = passed as f64 / looked_at as f64;
+            let before = counted.observed.unwrap_or(share);
+            counted.observed = Some(before + LATEST * (share - before));
+        }
+    }
+
     async fn search(&self, nearest: &Nearest, k: usize) -> Result<Rows, RedisError> {
         let policy = if nearest.filter.is_all() || !self.graph {
             None
@@ -168,7 +210,8 @@ impl KnnSearch {
         }
         // Nobody else counts it in the meantime, and after a failure not at once again.
         let selectivity = known.and_then(|counted| counted.selectivity);
-        counts.insert(filter.clone(), Counted { selectivity, until: now + COUNT_TTL / 10 });
+        let observed = known.and_then(|counted| counted.observed);
+        counts.insert(filter.clone(), Counted { selectivity, observed, until: now + COUNT_TTL / 10 });
         drop(counts);
         let (search, filter) = (self.clone(), filter.clone());
         tokio::spawn(async move {
@@ -196,14 +239,41 @@ impl KnnSearch {
             Err(error) => return Err(error),
         };
         let until = Instant::now() + COUNT_TTL;
-        self.counts.lock().insert(filter.clone(), Counted { selectivity: Some(selectivity), until });
+        self.counts.lock().insert(filter.clone(), Counted { selectivity: Some(selectivity), observed: None, until });
         Ok(selectivity)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tastemaker_config::RedisConfig;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_most_pass_is_checked_afterwards_as_far_as_that_pays() {
+        let client = Client::open("redis://127.0.0.1:1", &RedisConfig::default(), Arc::new(())).unwrap();
+        let search = KnnSearch::new(client, "idx", 100_000);
+        let filter = |passing: u64, at_least: bool| {
+            let filter = Filter { text: format!("{passing} {at_least}"), params: Vec::new() };
+            let selectivity = Some(Selectivity { documents: 100_000, passing, at_least });
+            let counted = Counted { selectivity, observed: None, until: Instant::now() + COUNT_TTL };
+            search.counts.lock().insert(filter.clone(), counted);
+            filter
+        };
+        assert_eq!(search.unfiltered(&Filter::all(), 100), None);
+        assert_eq!(search.unfiltered(&filter(90_000, false), 100), Some(123));
+        assert_eq!(search.unfiltered(&filter(20_000, false), 100), None, "it would take more than four times as many");
+        assert_eq!(search.unfiltered(&filter(50_000, false), 10_000), None, "all that pass are compared");
+        let many = filter(7, true);
+        assert_eq!(search.unfiltered(&many, 100), Some(221), "too many to be counted");
+        search.observe(&many, 44, 221);
+        assert_eq!(search.unfiltered(&many, 100), None, "they were fewer");
+        for _ in 0..20 {
+            search.observe(&many, 221, 221);
+        }
+        assert!(search.unfiltered(&many, 100).is_some_and(|more| (110..115).contains(&more)));
+    }
 
     #[test]
     fn a_search_keeps_more_candidates_than_it_wants_within_a_bound() {

@@ -109,6 +109,20 @@ enum Found {
     Partly,
 }
 
+/// A search for the nearest that was made without its filter.
+struct Unfiltered {
+    filter: Filter,
+    looked_at: usize,
+}
+
+/// What was found.
+struct Finds {
+    items: Vec<Arc<Item>>,
+    /// Of the first search.
+    found: Found,
+    unfiltered: Option<Unfiltered>,
+}
+
 /// A world, and what the search for it found.
 struct Gathered {
     world: World,
@@ -268,9 +282,10 @@ impl Remote {
         });
         let nearest = (OVERSAMPLE * (candidates.min(1_000) + request.exclude.len()) + limit).min(MAX_NEAREST);
         let wanted = Wanted { now, condition, nearest, others, costly: nearest > USUAL };
-        let items = self.found(serving, &[(taste, nearest)], &wanted).await?.0;
+        let Finds { items, unfiltered, .. } = self.found(serving, &[(taste, nearest)], &wanted).await?;
         let model = serving.map(|serving| &serving.model);
         let world = self.worlds.of(&items, Vec::new(), &base.rankings, model, now);
+        observe(serving, unfiltered, &wanted, &world);
         self.answer(|recommender| recommender.similar_in(&world, &request))
     }
 
@@ -443,9 +458,10 @@ impl Remote {
         });
         let tasted = self.similar.map_or(0, |quota| (3 * quota + wanted.nearest / 4).min(wanted.nearest));
         let searches = [(vector, wanted.nearest), (taste, tasted)];
-        let (items, found) = self.found(serving, &searches, wanted).await?;
+        let Finds { items, found, unfiltered } = self.found(serving, &searches, wanted).await?;
         let user = user_id.zip(user).map(|(id, user)| (id, &user.state, user.attributes.clone()));
         let world = self.worlds.of(&items, user.into_iter().collect(), &base.rankings, model, wanted.now);
+        observe(serving, unfiltered, wanted, &world);
         Ok(Gathered { world, found })
     }
 
@@ -455,7 +471,7 @@ impl Remote {
         serving: Option<&Serving>,
         searches: &[(Option<Vec<f32>>, usize)],
         wanted: &Wanted<'_>,
-    ) -> Result<(Vec<Arc<Item>>, Found), RemoteError> {
+    ) -> Result<Finds, RemoteError> {
         let pushed = wanted.condition.as_ref().map(|condition| Pushdown::of(condition, &self.worlds.attributes));
         let filter = match &pushed {
             None => Some(Filter::all()),
@@ -469,16 +485,25 @@ impl Remote {
             let asked = asked.map(|((serving, vector), filter)| {
                 let dimension = serving.model.model().manifest().model.rank;
                 let format = VectorFormat { dimension, kind: self.client.config().index.vector_type };
-                let returned = returned.clone();
-                (
-                    serving.search.clone(),
-                    Nearest { vector: format.query(vector), k, filter, returned, costly: wanted.costly || k > USUAL },
-                )
+                // What is left to check here would count as well.
+                let more = serving.search.unfiltered(&filter, k).filter(|more| times == 1 && *more <= MAX_NEAREST);
+                let (filter, k, unfiltered) = match more {
+                    Some(more) => (Filter::all(), more, Some(filter)),
+                    None => (filter, k, None),
+                };
+                let usual = if unfiltered.is_some() { OVERSAMPLE * USUAL } else { USUAL };
+                let (costly, returned) = (wanted.costly || k > usual, returned.clone());
+                let nearest = Nearest { vector: format.query(vector), k, filter, returned, costly };
+                (serving.search.clone(), nearest, unfiltered)
             });
             async move {
                 match asked {
-                    Some((search, nearest)) => search.nearest(&nearest).await.map(|rows| (rows, k)),
-                    None => Ok((Rows::default(), usize::MAX)),
+                    Some((search, nearest, unfiltered)) => {
+                        let rows = search.nearest(&nearest).await?;
+                        let unfiltered = unfiltered.map(|filter| Unfiltered { filter, looked_at: rows.rows.len() });
+                        Ok((rows, nearest.k, unfiltered))
+                    }
+                    None => Ok((Rows::default(), usize::MAX, None)),
                 }
             }
         };
@@ -486,15 +511,30 @@ impl Remote {
         let others = self.items.read(ITEMS, &wanted.others);
         let found = async { found.await.map_err(RemoteError::Redis) };
         let (found, others) = futures::future::try_join(found, others).await?;
-        let of_first = match found.first() {
-            Some((rows, _)) if rows.partial => Found::Partly,
-            Some((rows, k)) if rows.rows.len() >= *k => Found::Enough,
-            _ => Found::All,
+        let mut searches = found.into_iter();
+        let (first, k, unfiltered) = searches.next().unwrap_or_default();
+        let found = match () {
+            () if first.partial => Found::Partly,
+            () if first.rows.len() >= k => Found::Enough,
+            () => Found::All,
         };
-        let rows: Vec<Row> = found.into_iter().flat_map(|(rows, _)| rows.rows).collect();
+        let rows: Vec<Row> = first.rows.into_iter().chain(searches.flat_map(|(rows, ..)| rows.rows)).collect();
         let mut items = self.items.of_rows(ITEMS, &rows, &returned, since).await?;
         items.extend(others.into_iter().flatten());
-        Ok((items, of_first))
+        Ok(Finds { items, found, unfiltered })
+    }
+}
+
+/// Tells how many passed of those that were looked at without the filter. They come first in the world.
+fn observe(serving: Option<&Serving>, unfiltered: Option<Unfiltered>, wanted: &Wanted<'_>, world: &World) {
+    let (Some(serving), Some(Unfiltered { filter, looked_at }), Some(condition)) =
+        (serving, unfiltered, &wanted.condition)
+    else {
+        return;
+    };
+    if let Ok(passing) = world.catalog.snapshot().bitmap(condition) {
+        let passed = passing.iter().take_while(|row| (*row as usize) < looked_at).count();
+        serving.search.observe(&filter, passed, looked_at);
     }
 }
 

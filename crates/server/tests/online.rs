@@ -355,6 +355,45 @@ async fn a_rebuild_ends_as_it_was_and_a_restart_goes_on() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_most_items_pass_is_checked_on_what_is_near() {
+    let redis = RedisServer::start(&[]);
+    let toml = project(Some(&redis)).replace("quota = 100\n", "").replace("kind = \"flat\"", "kind = \"hnsw\"");
+    let server = shop_of(&toml.replace("[recommend]\n", "[recommend]\ncandidates = 30\n")).await;
+    // Who has met little: nothing has to be made up for.
+    server.client.post("/v1/events", &json!({"events": [event("first", "few", "i7")]})).await.expect(200);
+    redis.raw("CONFIG SET slowlog-log-slower-than 0");
+    let body = json!({"user_id": "few", "limit": 20, "filter": "price >= 5"});
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // Not before it was counted how many pass.
+    let unfiltered = loop {
+        redis.raw("SLOWLOG RESET");
+        let (items, lacks) = ask(&server.client, &body).await;
+        assert_eq!(lacks, Vec::<String>::new());
+        let price = |id: &str| id[1..].parse::<u32>().unwrap();
+        assert!(items.len() == 20 && items.iter().all(|(id, _)| price(id) >= 5), "{items:?}");
+        let log = redis.raw("SLOWLOG GET -1");
+        if let Some(search) = log.split("FT.SEARCH").nth(1).filter(|search| search.contains("*=>[KNN")) {
+            break search.to_owned();
+        }
+        assert!(Instant::now() < deadline, "{log}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let asked: usize = unfiltered.split("KNN ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((33..100).contains(&asked), "{unfiltered}");
+    let request = tastemaker_recommend::RecommendRequest {
+        user_id: "few".to_owned(),
+        limit: Some(20),
+        filter: Some("price >= 5".to_owned()),
+        ..Default::default()
+    };
+    let expected: Vec<_> = server.engine.recommend_here(&request).unwrap().items;
+    let (items, _) = ask(&server.client, &body).await;
+    let same = expected.iter().filter(|item| items.iter().any(|(id, _)| *id == item.item_id)).count();
+    assert!(same >= 19, "{items:?} {expected:?}");
+    server.stop().await;
+}
+
 /// Another process may begin to fill Redis after a loss that this one has not seen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_whose_redis_is_emptied_meanwhile_begins_again_whoever_else_fills_it() {

@@ -90,7 +90,12 @@ impl Rows {
                     _ => {}
                 }
             }
-            found.push(id(&key?), content)?;
+            match key {
+                Some(key) => found.push(id(&key), content)?,
+                // What a search found before its time was over, but had no more time to name.
+                None if found.partial => {}
+                None => return None,
+            }
         }
         Some(found)
     }
@@ -182,6 +187,22 @@ mod tests {
         let found =
             read(Value::Array(vec![Value::Int(2), text("item:a"), Value::Nil, text("item:b"), Value::Array(vec![])]));
         assert_eq!(found.unwrap().rows.len(), 1);
+    }
+
+    #[test]
+    fn a_search_that_ran_out_of_time_names_what_it_can() {
+        let entry = |name: &str, value: Value| (Value::SimpleString(name.to_owned()), value);
+        let rows = vec![
+            Value::Map(vec![entry("id", text("item:a")), entry("values", Value::Array(vec![]))]),
+            Value::Map(vec![entry("extra_attributes", Value::Map(vec![])), entry("values", Value::Array(vec![]))]),
+        ];
+        let answer = |warning: Vec<Value>| {
+            let results = Value::Array(rows.clone());
+            Value::Map(vec![entry("results", results), entry("warning", Value::Array(warning))])
+        };
+        let found = read(answer(vec![text("Timeout limit was reached")])).unwrap();
+        assert_eq!((found.rows.len(), found.partial), (1, true));
+        assert!(read(answer(vec![])).is_err());
     }
 
     #[test]
