@@ -18,8 +18,9 @@ const COUNT: Operation = Operation::repeatable("count");
 
 /// How long a count is believed.
 const COUNT_TTL: Duration = Duration::from_secs(30);
-/// The module counts for at most so long; what it has not counted by then is many.
+/// The module counts for at most so long, and does not say when it stopped. What it has not counted by then is many, if so large a share was.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(20);
+const LARGE: f64 = 0.03;
 /// Filters whose counts are remembered.
 const MAX_COUNTS: usize = 1_024;
 /// The most searches for one answer, each for twice as many as the one before.
@@ -73,10 +74,25 @@ fn candidates(k: usize, least: usize) -> usize {
 
 #[derive(Debug, Clone, Copy)]
 struct Counted {
-    selectivity: Option<Selectivity>,
+    counted: Option<Selectivity>,
     /// The share that passed of what was found without the filter: of what is near to users, and not of everything.
     observed: Option<f64>,
     until: Instant,
+}
+
+impl Counted {
+    /// What is known, and the share that was observed to pass, which tells more of what could not be counted.
+    fn selectivity(self) -> Option<(Selectivity, Option<f64>)> {
+        let counted = self.counted?;
+        let passing = |share: f64| (share * counted.documents as f64) as u64;
+        let selectivity = match self.observed {
+            Some(share) if counted.at_least => {
+                Selectivity { passing: counted.passing.max(passing(share)), at_least: false, ..counted }
+            }
+            _ => counted,
+        };
+        Some((selectivity, self.observed))
+    }
 }
 
 /// What is searched for.
@@ -159,11 +175,10 @@ impl KnnSearch {
         if filter.is_all() || !self.graph {
             return None;
         }
-        let selectivity = self.known(filter)?;
+        let (selectivity, observed) = self.known(filter)?;
         if selectivity.policy(k) == HybridPolicy::AdhocBruteForce {
             return None;
         }
-        let observed = self.counts.lock().get(filter).and_then(|counted| counted.observed);
         let guess = if selectivity.at_least { selectivity.share().max(MANY) } else { selectivity.share() };
         let times = SPARE / observed.unwrap_or(guess);
         (times <= MOST_TIMES).then(|| (k as f64 * times).ceil() as usize)
@@ -183,7 +198,7 @@ impl KnnSearch {
         let policy = if nearest.filter.is_all() || !self.graph {
             None
         } else {
-            self.known(&nearest.filter).map(|selectivity| selectivity.policy(k))
+            self.known(&nearest.filter).map(|(selectivity, _)| selectivity.policy(k))
         };
         let ef_runtime = self.graph.then(|| candidates(k, self.ef_runtime));
         let knn = Knn { k, vector: nearest.vector.clone(), policy, ef_runtime };
@@ -193,13 +208,13 @@ impl KnnSearch {
         self.client.search(operation, &query).await
     }
 
-    /// What is remembered of a filter. If that is nothing, or old, it is counted in the background.
-    fn known(&self, filter: &Filter) -> Option<Selectivity> {
+    /// What is remembered of a filter, and the share that was observed to pass. If that is nothing, or old, it is counted in the background.
+    fn known(&self, filter: &Filter) -> Option<(Selectivity, Option<f64>)> {
         let now = Instant::now();
         let mut counts = self.counts.lock();
         let known = counts.get(filter).copied();
         match known {
-            Some(counted) if counted.until > now => return counted.selectivity,
+            Some(counted) if counted.until > now => return counted.selectivity(),
             _ if counts.len() >= MAX_COUNTS && known.is_none() => {
                 counts.retain(|_, counted| counted.until > now);
                 if counts.len() >= MAX_COUNTS {
@@ -209,9 +224,9 @@ impl KnnSearch {
             _ => {}
         }
         // Nobody else counts it in the meantime, and after a failure not at once again.
-        let selectivity = known.and_then(|counted| counted.selectivity);
-        let observed = known.and_then(|counted| counted.observed);
-        counts.insert(filter.clone(), Counted { selectivity, observed, until: now + COUNT_TTL / 10 });
+        let until = now + COUNT_TTL / 10;
+        let again = known.map_or(Counted { counted: None, observed: None, until }, |known| Counted { until, ..known });
+        counts.insert(filter.clone(), again);
         drop(counts);
         let (search, filter) = (self.clone(), filter.clone());
         tokio::spawn(async move {
@@ -219,7 +234,7 @@ impl KnnSearch {
                 tracing::debug!(%error, "the items that pass a filter were not counted");
             }
         });
-        selectivity
+        again.selectivity()
     }
 
     /// Counts what passes a filter, and remembers it.
@@ -229,9 +244,13 @@ impl KnnSearch {
     pub async fn count(&self, filter: &Filter) -> Result<Selectivity, RedisError> {
         let mut query = Query::count(&*self.index, filter.clone());
         query.timeout = Some(COUNT_TIMEOUT);
-        let documents = self.documents;
+        let (documents, began) = (self.documents, Instant::now());
         let selectivity = match self.client.search(COUNT, &query).await {
-            Ok(rows) => Selectivity { documents, passing: rows.total, at_least: rows.partial },
+            Ok(rows) => {
+                let counted = Selectivity { documents, passing: rows.total, at_least: rows.partial };
+                let stopped = began.elapsed() >= COUNT_TIMEOUT && rows.total < documents && counted.share() >= LARGE;
+                Selectivity { at_least: rows.partial || stopped, ..counted }
+            }
             // A server that is told to fail when the time is over.
             Err(RedisError::Refused { message, .. }) if message.to_ascii_lowercase().contains("timeout") => {
                 Selectivity { documents, passing: documents, at_least: true }
@@ -239,7 +258,7 @@ impl KnnSearch {
             Err(error) => return Err(error),
         };
         let until = Instant::now() + COUNT_TTL;
-        self.counts.lock().insert(filter.clone(), Counted { selectivity: Some(selectivity), observed: None, until });
+        self.counts.lock().insert(filter.clone(), Counted { counted: Some(selectivity), observed: None, until });
         Ok(selectivity)
     }
 }
@@ -256,8 +275,8 @@ mod tests {
         let search = KnnSearch::new(client, "idx", 100_000);
         let filter = |passing: u64, at_least: bool| {
             let filter = Filter { text: format!("{passing} {at_least}"), params: Vec::new() };
-            let selectivity = Some(Selectivity { documents: 100_000, passing, at_least });
-            let counted = Counted { selectivity, observed: None, until: Instant::now() + COUNT_TTL };
+            let counted = Some(Selectivity { documents: 100_000, passing, at_least });
+            let counted = Counted { counted, observed: None, until: Instant::now() + COUNT_TTL };
             search.counts.lock().insert(filter.clone(), counted);
             filter
         };
