@@ -13,14 +13,14 @@ use crate::objects::object;
 #[serde(deny_unknown_fields)]
 pub struct EntityIds {
     /// Ids of users.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["user-1"]))]
-    pub user: Vec<String>,
+    pub user: Option<Vec<String>>,
     /// Ids of items. With users, too, the two are read as pairs: they are equally long, or one of them is a single id that
-    /// goes with all of the other.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// goes with all of the other. An empty list of either is no row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["item-1", "item-2"]))]
-    pub item: Vec<String>,
+    pub item: Option<Vec<String>>,
 }
 
 /// Asks for the present values of features. At most 10,000 rows, 1,000 features, 2,000,000 values and 128 MiB.

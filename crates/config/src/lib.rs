@@ -67,7 +67,7 @@ pub struct Config {
     pub features: Vec<FeatureConfig>,
     /// Batch features: tables of one's own.
     pub feature_views: Vec<FeatureViewConfig>,
-    /// Named lists of features, each `VIEW:FEATURE`, for clients that ask for a `feature_service`.
+    /// Named lists of features, each as it is asked for (`recent`, `item.ctr` or `VIEW:FEATURE`), for clients that ask for a `feature_service`.
     pub feature_services: IndexMap<String, Vec<String>>,
     /// The vectors of items and users.
     pub embeddings: EmbeddingsConfig,

@@ -181,6 +181,18 @@ async fn a_thousand_candidates_are_one_call() {
 }
 
 #[tokio::test]
+async fn an_empty_list_of_candidates_is_no_row() {
+    let server = shop().await;
+    for entities in [json!({"user": ["ann"], "item": []}), json!({"user": []}), json!({"user": [], "item": ["i1"]})] {
+        let answer = read(&server, json!({"entities": entities, "features": ["recent_click_count"]})).await;
+        assert_eq!(column(&answer, 0, "values"), json!([]), "{answer}");
+    }
+    let body = json!({"entities": {"user": [], "item": []}, "features": ["no_such"]});
+    assert!(refused(&server, ONLINE, body, 400).await.contains("no_such"));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn many_values_are_read_apart_and_too_many_not_at_all() {
     let server = shop().await;
     let users: Vec<String> = (0..10_000).map(|n| if n == 9_999 { "ann".to_owned() } else { format!("u{n}") }).collect();

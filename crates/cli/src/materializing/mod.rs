@@ -60,6 +60,9 @@ pub(crate) fn materialize(
     let mut state = State::read(data_dir)?;
     let columns = columns_of(view);
     let key = target.server.map_or_else(|| view.name.clone(), |url| format!("{} at {url}", view.name));
+    if target.server.is_none() && !target.known.has_rows_of(&view.name) {
+        state.forget(&key);
+    }
     let progress_of = state.view(&key, &columns);
     let broken_off = progress_of.run.take().filter(|run| run.full == target.full);
     let Some(source) = Source::open(view, broken_off.as_ref(), target)? else {
@@ -69,7 +72,8 @@ pub(crate) fn materialize(
     let Source { table, answer, .. } = &source;
     // A query has read the log anyway, and what it says of old times may have changed: every row is looked at.
     let read_through = progress_of.read_through.filter(|_| answer.is_none());
-    let since = progress_of.since(table.fingerprint()).filter(|_| answer.is_none() && !target.full);
+    let has_created = view.created_time_column.is_some();
+    let since = progress_of.since(table.fingerprint(), has_created).filter(|_| answer.is_none() && !target.full);
     let mut run = match broken_off {
         Some(run) if run.source == table.fingerprint() && run.answer == *answer => run,
         _ => Run {
@@ -136,6 +140,8 @@ pub(crate) fn materialize(
 /// What of a view's declaration says which values are read.
 fn columns_of(view: &FeatureViewConfig) -> String {
     let features: Vec<String> = view.features.iter().map(|(name, kind)| format!("{name} {kind:?}")).collect();
+    // Rows of other files were not read, whatever their time.
+    let path = view.path.as_ref().map_or_else(String::new, |path| format!(" {}", path.display()));
     let columns = [&view.user_column, &view.item_column, &view.event_time_column];
-    format!("{} {columns:?} {:?} {}", view.entity.name(), view.created_time_column, features.join(", "))
+    format!("{} {columns:?} {:?} {}{path}", view.entity.name(), view.created_time_column, features.join(", "))
 }

@@ -60,10 +60,14 @@ pub(super) struct Answer {
 }
 
 impl ViewState {
-    /// The time from which on rows of these files may be new. Files that have changed may have more rows of the latest time that was read.
-    pub(super) fn since(&self, source: u64) -> Option<Timestamp> {
+    /// The time from which on rows of these files may be new. Files that have changed may have more rows of the latest time that was read, and where
+    /// rows do not say when they were created, of any time.
+    pub(super) fn since(&self, source: u64, has_created: bool) -> Option<Timestamp> {
         let later = |read: Timestamp| Timestamp::from_micros(read.as_micros().saturating_add(1));
-        if self.source == Some(source) { self.read_through.map(later) } else { self.read_through }
+        match self.read_through {
+            read if self.source == Some(source) => read.map(later),
+            read => read.filter(|_| has_created),
+        }
     }
 
     /// The run was through all of its rows.
@@ -81,6 +85,13 @@ impl State {
                 .with_context(|| format!("{} cannot be read; delete it to read every row again", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Has all of a view read again: what was written is not there any more.
+    pub(super) fn forget(&mut self, key: &str) {
+        if let Some(state) = self.views.get_mut(key).filter(|state| state.run.is_none()) {
+            *state = ViewState::default();
         }
     }
 

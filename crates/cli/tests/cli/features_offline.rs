@@ -104,6 +104,32 @@ fn rows_that_come_later_with_the_time_of_the_newest_are_brought_in() {
     assert_eq!(materialize("u0,2023-11-20,1\nu1,2023-11-20,2\n"), (json!(1), json!(1)));
     let again = project.run(&["features", "materialize", "--json"]).json();
     assert_eq!(again["views"][0]["rows"], 0, "files that have not changed have no more");
+    // The rows do not say when they were created, so one of an older time may have come just now.
+    let late = "u0,2023-11-20,1\nu1,2023-11-20,2\nu2,2023-11-01,3\n";
+    assert_eq!(materialize(late), (json!(1), json!(2)));
+
+    // Another table, and a log that has lost what was written, begin anew.
+    let settings = std::fs::read_to_string(project.file("tastemaker.toml")).unwrap();
+    std::fs::rename(project.file("worth.parquet"), project.file("moved.parquet")).unwrap();
+    project.write("tastemaker.toml", &settings.replace("worth.parquet", "moved.parquet"));
+    let again = || {
+        let run = project.run(&["features", "materialize", "--json"]).json();
+        (run["views"][0]["written"].clone(), run["views"][0]["unchanged"].clone())
+    };
+    assert_eq!(again(), (json!(0), json!(3)));
+    assert_eq!(again(), (json!(0), json!(0)));
+    std::fs::remove_dir_all(project.file("data/log")).unwrap();
+    assert_eq!(again(), (json!(3), json!(0)));
+}
+
+#[test]
+fn only_one_materializes_at_a_time() {
+    let project = project();
+    std::fs::create_dir_all(project.file("data")).unwrap();
+    let lock = std::fs::File::create(project.file("data/materialized.lock")).unwrap();
+    lock.lock().unwrap();
+    let error = project.run(&["features", "materialize"]).failed(1);
+    assert!(error.contains("another `tastemaker features materialize`"), "{error}");
 }
 
 #[test]

@@ -81,6 +81,11 @@ impl Materialized {
         Ok(rows)
     }
 
+    /// Whether there is any row of a view.
+    pub fn has_rows_of(&self, view: &str) -> bool {
+        self.rows.values().any(|of_user| of_user.keys().any(|(known, _)| **known == *view))
+    }
+
     /// Whether the row would change what is read online; from then on it is taken to be in the log.
     pub fn changes(&mut self, row: &FeatureRow) -> bool {
         self.differs(row, |new, known| new != known)

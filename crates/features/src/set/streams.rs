@@ -11,6 +11,7 @@ use tastemaker_expr::{EvalError, Expr, Kind, Params, Schema};
 use tastemaker_types::{Event, Window};
 
 use super::events::event_schema;
+use super::fingerprint::typed_key;
 use super::{Feature, FeatureSet, FeatureSetError, LONG_AGO_AND_FAR_AHEAD, Source, ValueType, default_of};
 use crate::kernel::{Definition, Input, InputValue, Kernel, Operation, Role};
 
@@ -218,9 +219,9 @@ fn compile(
         "{:?} {:?} {:?} {:?} {:?}",
         feature.events,
         feature.per,
-        filter.as_ref().map(Expr::cache_key),
-        (feature.value.is_some(), if let ValueOf::Expr(expr) = &value { expr.cache_key() } else { "" }),
-        group.as_ref().map(Expr::cache_key)
+        filter.as_ref().map(typed_key),
+        (feature.value.is_some(), if let ValueOf::Expr(expr) = &value { typed_key(expr) } else { String::new() }),
+        group.as_ref().map(typed_key)
     );
     let groups = group.as_ref().map(|_| feature.max_groups.unwrap_or(GROUPS));
     let definition = Definition { operation, window: feature.window, groups, inputs };

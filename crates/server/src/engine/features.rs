@@ -34,6 +34,8 @@ pub struct FeaturesRequest {
     pub users: Vec<String>,
     /// Ids of items. With users, too, the two are pairs: equally long, or one of them is a single id that goes with all of the other.
     pub items: Vec<String>,
+    /// One of the two was given, and is empty: whoever has no candidates is answered with no rows.
+    pub no_rows: bool,
     /// Features by name, as `entity.name` or as `view:name`.
     pub features: Vec<String>,
     /// A declared list of features, instead.
@@ -143,6 +145,7 @@ impl Engine {
         let (names, wanted) = self.wanted(&mut request)?;
         let set = self.state.features();
         let given = |entity| match entity {
+            _ if request.no_rows => true,
             Entity::User => !request.users.is_empty(),
             Entity::Item => !request.items.is_empty(),
             Entity::Pair => !request.users.is_empty() && !request.items.is_empty(),
@@ -226,7 +229,8 @@ impl Engine {
         let the_item = (one_item && plan.needs(Entity::Item)).then(|| fetch_items(&places));
         let mut columns: Vec<FeatureColumn> = Vec::new();
         let mut bytes = 0;
-        for start in (0..rows).step_by(step) {
+        // Columns without rows are columns, too.
+        for start in (0..rows.max(1)).step_by(step) {
             let end = (start + step).min(rows);
             if abandoned() {
                 return Err(wrong("entities", "nobody waits for the answer any more"));
@@ -322,6 +326,7 @@ fn rows(request: &FeaturesRequest) -> Result<usize, EngineError> {
         }
     }
     match (users, items) {
+        _ if request.no_rows => Ok(0),
         (0, 0) => Err(wrong("entities", "give ids of users, of items, or of both")),
         (rows, 0) | (0, rows) => Ok(rows),
         (one, rows) | (rows, one) if one == 1 || one == rows => Ok(rows),

@@ -22,7 +22,7 @@ const HEAVY: usize = 50_000;
 
 /// List features
 ///
-/// Every feature with what its declaration says, and the feature services.
+/// Every feature with its entity, type, ttl, default and what people say of it, and the feature services.
 #[utoipa::path(get, path = "/v1/features", operation_id = "list_features", tag = "features", responses((status = 200, body = FeaturesResponse)))]
 pub(super) async fn list(State(app): State<App>) -> Json<FeaturesResponse> {
     Json(app.engine().features())
@@ -42,9 +42,11 @@ pub(super) async fn list(State(app): State<App>) -> Json<FeaturesResponse> {
 )]
 pub(super) async fn online(State(app): State<App>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
     let OnlineFeaturesRequest { entities, features, feature_service, context } = parse(&body)?;
+    let no_rows = [&entities.user, &entities.item].into_iter().flatten().any(Vec::is_empty);
     let request = FeaturesRequest {
-        users: entities.user,
-        items: entities.item,
+        users: entities.user.unwrap_or_default(),
+        items: entities.item.unwrap_or_default(),
+        no_rows,
         features,
         service: feature_service,
         context,

@@ -114,7 +114,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
         features: names,
         service: args.service.clone(),
         context: args.context.iter().cloned().collect::<Attributes>(),
-        now: None,
+        ..FeaturesRequest::default()
     })?;
     Ok(context.output.print(&Values(values))?)
 }

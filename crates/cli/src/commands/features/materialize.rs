@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use serde::Serialize;
 use tastemaker_config::{ByteSize, Config, FeatureViewConfig};
 use tastemaker_features::offline::Materialized;
@@ -101,6 +101,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let views = views(args, &config, &set)?;
     interrupt::listen()?;
     crate::logging::start_quietly(context);
+    let _alone = alone(&config)?;
     let mut progress = Progress::new(context.output);
     let (mut done, mut failed) = (Done { views: Vec::new(), interrupted: false }, Vec::new());
     let (mut http, mut log);
@@ -166,6 +167,25 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         () if refused_all => ExitCode::FAILURE,
         () => ExitCode::SUCCESS,
     })
+}
+
+/// What keeps others from materializing at the same time: they would take each other's progress away.
+fn alone(config: &Config) -> Result<std::fs::File> {
+    let data_dir = &config.storage.data_dir;
+    fs_err::create_dir_all(data_dir)?;
+    let path = data_dir.join("materialized.lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!(
+                "another `tastemaker features materialize` of this project is under way; run this one when it has ended"
+            )
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
 }
 
 /// One error with a line for each of these; none if there are none.
