@@ -81,7 +81,7 @@ impl Loaded {
             }
             _ => {
                 let secret = schema.get("x-secret").and_then(Value::as_bool).unwrap_or(false);
-                let value = if secret { Value::from("<secret>") } else { without_password(value) };
+                let value = if secret && !value.is_null() { Value::from("<secret>") } else { without_password(value) };
                 settings.push(Setting { key: path.to_owned(), value, origin: self.origin(path) });
             }
         }

@@ -12,6 +12,7 @@ use crate::{ByteSize, Config, EntityMapping, FileOptions, IMPRESSION};
 pub(crate) const MAX_NAME_BYTES: usize = 64;
 const MAX_ATTRIBUTES: usize = 256;
 const MAX_EVENT_TYPES: usize = 64;
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Names that the API gives to what is no attribute.
 const RESERVED_ATTRIBUTES: [&str; 1] = ["id"];
 
@@ -91,6 +92,14 @@ impl Rules<'_> {
         self.within("storage.segment_size", config.storage.segment_size, ByteSize::mib(1), ByteSize::mib(4_096));
         if config.logging.level.trim().is_empty() {
             self.refuse("logging.level", "logging.level is empty; give error, warn, info, debug or trace");
+        }
+        for part in config.logging.level.split(',') {
+            // A module alone, or a span, is rare enough to be taken for a mistake.
+            let level = part.rsplit_once('=').map_or(part, |(_, level)| level).trim();
+            if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+                let hint = did_you_mean(level, LEVELS);
+                self.refuse("logging.level", format!("logging.level has no level '{level}'{hint}"));
+            }
         }
     }
 

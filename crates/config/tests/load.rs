@@ -97,6 +97,10 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "[training]\n  rank = 8".into(),
             "tastemaker.toml:2:3: unknown key 'training.rank'; did you mean 'embeddings.rank'?",
         ),
+        (
+            "[logging]\nlevel = \"info,tastemaker_server=debgu\"".into(),
+            "tastemaker.toml:2:1: logging.level has no level 'debgu'; did you mean 'debug'?",
+        ),
         ("[logging]\nzzzzzzz = 8".into(), "tastemaker.toml:2:1: unknown key 'logging.zzzzzzz'; known: format, level"),
         (
             "[events]\nclick = { positve = true, positive = true }".into(),

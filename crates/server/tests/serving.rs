@@ -222,6 +222,8 @@ async fn the_documentation_has_every_route() {
         for (method, operation) in methods.as_object().unwrap() {
             assert!(operation["responses"].as_object().is_some_and(|r| !r.is_empty()), "{method} {path}");
             assert!(operation["summary"].is_string(), "{method} {path}");
+            let statuses: &[&str] = if operation["requestBody"].is_null() { &["500"] } else { &["413", "415", "507"] };
+            assert!(statuses.iter().all(|status| operation["responses"][*status].is_object()), "{method} {path}");
             let id = operation["operationId"].as_str().unwrap();
             assert!(ids.insert(id.to_owned()), "{method} {path}: another operation has the id '{id}'");
             // Each parameter of the path is declared, and no other.

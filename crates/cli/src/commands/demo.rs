@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use tastemaker_artifacts::Evaluation;
-use tastemaker_config::{Config, FILE_NAME};
+use tastemaker_config::{FILE_NAME, Loaded, Origin};
 use tastemaker_import::Kind;
 use tastemaker_recommend::RecommendRequest;
 use tastemaker_server::{Access, Engine};
@@ -99,7 +99,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
     interrupt::listen()?;
     let output = context.output;
     let dir = &args.dir;
-    let config = prepare(dir, context)?;
+    let loaded = prepare(dir, context)?;
+    // Where the settings name an address, that one; else another if the usual one is taken.
+    let named = loaded.origin("server.listen") != Origin::Default;
+    let config = loaded.config;
+    let wanted = args.listen.or_else(|| named.then_some(config.server.listen));
 
     output.say(&format!(
         "1. Unpacking MovieLens into {}: 100,836 ratings of 9,742 movies by 610 people.\n",
@@ -143,10 +147,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("could not start threads")?;
     runtime.block_on(async {
         let engine = Arc::new(Engine::open(Arc::new(config), Access::ReadWrite)?);
-        let listener = if args.exit { None } else { Some(listen(args.listen).await?) };
+        let listener = if args.exit { None } else { Some(listen(wanted).await?) };
         let address = match &listener {
             Some(listener) => listener.local_addr()?,
-            None => args.listen.unwrap_or(engine.config().server.listen),
+            None => wanted.unwrap_or(engine.config().server.listen),
         };
         let shown = show(&engine, dir, evaluation, address, output).await?;
         if output.json {
@@ -172,17 +176,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<()> {
 }
 
 /// Makes the project, unless it is there from an earlier run.
-fn prepare(dir: &Path, context: &Context) -> Result<Config> {
+fn prepare(dir: &Path, context: &Context) -> Result<Loaded> {
     fs_err::create_dir_all(dir)?;
     let path = dir.join(FILE_NAME);
     if !path.exists() {
         fs_err::write(&path, PROJECT)?;
     }
-    let config = context.load_from(&path)?.config;
-    if config.project.name != "movielens-demo" {
+    let loaded = context.load_from(&path)?;
+    if loaded.config.project.name != "movielens-demo" {
         bail!("{} is another project; choose another folder with --dir", path.display());
     }
-    Ok(config)
+    Ok(loaded)
 }
 
 async fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener> {

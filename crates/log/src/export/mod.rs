@@ -215,17 +215,40 @@ fn put_in_place(work: &WorkDir, made: &Path, target: &Path) -> io::Result<()> {
 /// A hidden folder that goes away with this value.
 struct WorkDir {
     path: PathBuf,
+    /// Held while it is used.
+    _lock: std::fs::File,
+}
+
+/// With a process id behind it.
+const WORK: &str = ".export-";
+
+/// Removes what exports that were killed have left.
+fn remove_abandoned(out_dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(out_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(WORK) {
+            let lock = std::fs::File::open(entry.path().join("lock"));
+            if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl WorkDir {
     fn create(out_dir: &Path) -> io::Result<Self> {
-        let path = out_dir.join(format!(".export-{}", std::process::id()));
-        if path.exists() {
-            fs::remove_dir_all(&path)?;
-        }
+        remove_abandoned(out_dir)?;
+        let path = out_dir.join(format!("{WORK}{}", std::process::id()));
         fs::create_dir_all(&path)?;
+        let lock = std::fs::File::create(path.join("lock"))?;
+        lock.lock()?;
         fs::create_dir(path.join("runs"))?;
-        Ok(Self { path })
+        Ok(Self { path, _lock: lock })
     }
 }
 

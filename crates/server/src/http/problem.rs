@@ -118,6 +118,13 @@ impl From<ArtifactError> for ApiError {
     fn from(error: ArtifactError) -> Self {
         match error {
             ArtifactError::NoSuchVersion { .. } => Self::not_found(error.to_string()),
+            ArtifactError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                tracing::error!("{error}");
+                Self::new(
+                    ProblemKind::StorageFull,
+                    "the disk is full, so that nothing was changed; free space and send it again",
+                )
+            }
             ArtifactError::Io { .. } => Self::internal(&error),
             _ => Self::new(ProblemKind::Conflict, error.to_string()),
         }

@@ -49,12 +49,21 @@ impl Modify for Security {
 }
 
 /// What any route may answer besides what it says of itself.
-const ANYWHERE: [(&str, &str); 5] = [
+const ANYWHERE: [(&str, &str); 6] = [
     ("400", "The request is not what it should be"),
     ("401", "An API key is needed"),
     ("403", "The API key, or where the request comes from, does not allow this"),
+    ("500", "Something is wrong in the server, whose log says what"),
     ("503", "Too much is being asked at once, or the server stops; try again"),
     ("504", "It took longer than server.request_timeout"),
+];
+
+/// What routes that take a body may answer.
+const OF_BODIES: [(&str, &str); 4] = [
+    ("413", "The body, or the number of records in it, is too large"),
+    ("415", "The body is not said to be JSON"),
+    ("422", "What the body says cannot be taken"),
+    ("507", "The disk is full; what was acknowledged before is safe"),
 ];
 
 /// Gives every response a description, which OpenAPI demands, and every operation the answers that it may give as any other.
@@ -63,7 +72,8 @@ fn complete(api: &mut utoipa::openapi::OpenApi) {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             let responses = &mut operation.responses.responses;
-            for (status, description) in ANYWHERE {
+            let of_bodies = OF_BODIES.into_iter().filter(|_| operation.request_body.is_some());
+            for (status, description) in ANYWHERE.into_iter().chain(of_bodies) {
                 responses.entry(status.to_owned()).or_insert_with(|| {
                     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
                     let response = ResponseBuilder::new().content("application/problem+json", content);
@@ -129,8 +139,10 @@ pub(crate) fn router(app: App) -> Router {
         .merge(metrics.route_layer(from_fn_with_state(app.clone(), auth::read)))
         .split_for_parts();
     complete(&mut api);
+    // The badge of a validator on the internet would tell it where this server is.
+    let page = utoipa_swagger_ui::Config::default().validator_url("none");
     router
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", api).config(page))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(from_fn_with_state(app.clone(), edge::edge))
