@@ -60,6 +60,13 @@ impl Rules<'_> {
         }
         if let Some(url) = &config.storage.online {
             self.redis_url("storage.online", url, "leave it out to keep online state in the process");
+            let database = url.splitn(4, '/').nth(3).map_or("", |path| path.split('?').next().unwrap_or_default());
+            if !matches!(database, "" | "0") {
+                self.refuse(
+                    "storage.online",
+                    "storage.online names another database than 0, where the search module makes no index; leave the number out, and set redis.prefix to keep projects apart",
+                );
+            }
             for (section, attributes) in
                 [("items.attributes", &config.items.attributes), ("users.attributes", &config.users.attributes)]
             {

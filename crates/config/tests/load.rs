@@ -179,6 +179,10 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "tastemaker.toml:2:1: storage.online names no host; write redis://host:6379",
         ),
         (
+            "[storage]\nonline = \"redis://user:word@host:6379/1?protocol=resp3\"".into(),
+            "tastemaker.toml:2:1: storage.online names another database than 0, where the search module makes no index; leave the number out, and set redis.prefix to keep projects apart",
+        ),
+        (
             "[redis]\nprefix = \"{shop}\"".into(),
             "tastemaker.toml:2:1: redis.prefix is \"{shop}\"; give at most 64 bytes without control characters, { and }",
         ),

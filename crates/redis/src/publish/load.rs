@@ -43,6 +43,8 @@ const ANY: u64 = 1 << 53;
 
 /// Pipelines under way at once: one is executed while the next is on its way.
 const PIPELINES: usize = 2;
+/// Items that an index holds are written so many at once, about a millisecond each, and as long a pause after them is for those who search.
+pub(super) const HELD_AT_ONCE: usize = 8;
 
 impl Publisher {
     /// Gives each item its vector, where the item is there. `factors` must come in the same order when a load is taken up again. All of them, also
@@ -97,14 +99,24 @@ impl Publisher {
             skipped += 1;
         }
         let mut loaded = Loaded { resumed: skipped, ..Loaded::default() };
-        let keys = self.client.keys_in_a_run();
-        let size = self.client.config().pipeline.max(keys);
+        // Another generation's index takes up what is written beside it, into its graph.
+        let held = step == Step::Items && self.client.has_own_index().await?;
+        let keys = self.client.keys_in_a_run().min(if held { HELD_AT_ONCE } else { usize::MAX });
+        let size = if held { HELD_AT_ONCE } else { self.client.config().pipeline.max(keys) };
+        let at_once = if held { 1 } else { PIPELINES };
         let batches = std::iter::from_fn(|| {
             let batch: Vec<_> = encoded.by_ref().take(size).collect();
             (!batch.is_empty()).then_some(batch)
         });
-        let mut sent =
-            futures::stream::iter(batches.map(|batch| self.send(field, through, batch, keys))).buffered(PIPELINES);
+        let sends = batches.map(|batch| async {
+            let began = Instant::now();
+            let sent = self.send(field, through, batch, keys).await;
+            if held {
+                tokio::time::sleep(began.elapsed()).await;
+            }
+            sent
+        });
+        let mut sent = futures::stream::iter(sends).buffered(at_once);
         while let Some(result) = sent.next().await {
             let (written, absent) = result?;
             loaded.written += written;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::Pipeline;
 
+use super::load::HELD_AT_ONCE;
 use super::{Progress, Publisher, Step};
 use crate::RedisError;
 use crate::client::Operation;
@@ -11,9 +12,6 @@ use crate::layout::{embedding_field, meta};
 
 const META: Operation = Operation::repeatable("publish_meta").bulk();
 const CLEANUP: Operation = Operation::repeatable("cleanup").bulk();
-
-/// Fields removed at once: every index reads the whole hash again when a field goes, so that this is a load for those who serve.
-const FIELDS_AT_ONCE: usize = 64;
 
 impl Publisher {
     /// Has searches go to this generation from now on. The one before stays as it is; to flip back is to do this for that one.
@@ -48,8 +46,8 @@ impl Publisher {
         self.client.drop_index(generation).await?;
         let (field, mut ids, mut done) = (embedding_field(generation), ids.into_iter(), 0);
         loop {
-            let mut pipeline = Pipeline::with_capacity(FIELDS_AT_ONCE);
-            for id in ids.by_ref().take(FIELDS_AT_ONCE) {
+            let mut pipeline = Pipeline::with_capacity(HELD_AT_ONCE);
+            for id in ids.by_ref().take(HELD_AT_ONCE) {
                 pipeline.cmd("HDEL").arg(self.client.layout().item(id.as_ref())).arg(&field);
             }
             if pipeline.is_empty() {

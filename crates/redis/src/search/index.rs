@@ -216,6 +216,14 @@ impl Client {
         Ok(all.into_iter().collect())
     }
 
+    /// Whether there is an index of any generation of this project.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn has_own_index(&self) -> Result<bool, RedisError> {
+        Ok(self.indexes().await?.iter().any(|index| self.layout().generation_of_index(index).is_some()))
+    }
+
     /// Whether the index of `generation` is there, with each of its parts.
     ///
     /// # Errors
