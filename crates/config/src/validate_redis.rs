@@ -4,7 +4,7 @@ use tastemaker_types::Window;
 
 use crate::tree::{join, join_index};
 use crate::validate::Rules;
-use crate::{Config, RedisTopology};
+use crate::{Config, Entity, RedisTopology};
 
 const MILLISECOND: Window = Window::from_millis(1);
 const MINUTE: Window = Window::from_millis(60_000);
@@ -20,6 +20,13 @@ impl Rules<'_> {
         if redis.prefix.len() > MAX_PREFIX_BYTES || redis.prefix.chars().any(|c| c.is_control() || "{}".contains(c)) {
             let message = format!(
                 "redis.prefix is {:?}; give at most {MAX_PREFIX_BYTES} bytes without control characters, {{ and }}",
+                redis.prefix
+            );
+            self.refuse("redis.prefix", message);
+        }
+        if ["item:", "user:"].iter().any(|names| redis.prefix.contains(names)) {
+            let message = format!(
+                "redis.prefix {:?} has item: or user: in it, so that another project could take its keys for items or users; choose another",
                 redis.prefix
             );
             self.refuse("redis.prefix", message);
@@ -74,6 +81,13 @@ impl Rules<'_> {
                     let message =
                         format!("attribute '{name}' has a name that the vectors in Redis use; choose another");
                     self.refuse(&join(section, name), message);
+                }
+            }
+            for (index, feature) in config.features.iter().enumerate() {
+                if feature.entity == Entity::User && reserved(&feature.name) {
+                    let name = &feature.name;
+                    let message = format!("feature '{name}' has a name that the vectors in Redis use; choose another");
+                    self.refuse(&join(&join_index("features", index), "name"), message);
                 }
             }
         }

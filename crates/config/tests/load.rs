@@ -183,6 +183,14 @@ fn every_mistake_is_told_with_its_place_and_a_remedy() {
             "tastemaker.toml:2:1: storage.online names another database than 0, where the search module makes no index; leave the number out, and set redis.prefix to keep projects apart",
         ),
         (
+            "[redis]\nprefix = \"shop:item:\"".into(),
+            "tastemaker.toml:2:1: redis.prefix \"shop:item:\" has item: or user: in it, so that another project could take its keys for items or users; choose another",
+        ),
+        (
+            "[events]\nclick = { positive = true }\n[storage]\nonline = \"redis://h\"\n[[features]]\nentity = \"user\"\nname = \"Embedding\"\naggregate = \"count\"\nevents = [\"click\"]".into(),
+            "tastemaker.toml:7:1: feature 'Embedding' has a name that the vectors in Redis use; choose another",
+        ),
+        (
             "[redis]\nprefix = \"{shop}\"".into(),
             "tastemaker.toml:2:1: redis.prefix is \"{shop}\"; give at most 64 bytes without control characters, { and }",
         ),

@@ -1,5 +1,5 @@
 //! Writes of hashes that keep the order of the log, whoever sends them and however often: a hash takes a write only if the log position of its
-//! last change is not higher. One script does it, in one step on the server.
+//! last change is not higher. One script does it, in one step on the server. A hash that has no position is somebody else's and stays as it is.
 //!
 //! A deleted hash stays for `redis.tombstone_ttl` as a marker, `:version` and `:deleted` alone, so that an older write that comes late does
 //! not bring it back. The marker is the hash itself and no key beside it: one key is one slot of a cluster, whatever the id looks
@@ -15,9 +15,9 @@ use crate::client::{Client, Operation, Script};
 use crate::layout::{DELETED, VERSION};
 use crate::reply::list;
 
-/// KEYS: hashes; ARGV, of each: the position, the marker's ttl in ms (or 0 for a write that is no deletion), the numbers of the arguments that set
-/// and that remove, names and values to set, names to remove. Answers, of each, 1: written, 2: written over what had this very position, 0: a later
-/// one had been.
+/// KEYS: hashes; ARGV, of each: the position, the marker's ttl in ms (or 0 for a write that is no deletion, -1 for one that sets no field to what
+/// it is already, for the sake of indexes), the numbers of the arguments that set and that remove, names and values to set, names to remove. Answers,
+/// of each, 1: written, 2: written over what had this very position, 0: a later one had been, 3: the hash is none of ours.
 static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -27,19 +27,37 @@ for place, key in ipairs(KEYS) do
   local set = at + 4
   local remove = set + tonumber(ARGV[at + 2])
   local last = remove + tonumber(ARGV[at + 3]) - 1
-  local position, stored = tonumber(version), tonumber(redis.call('HGET', key, ':version') or '-1')
-  if stored > position then
+  local known = redis.call('HGET', key, ':version')
+  local position, stored = tonumber(version), tonumber(known or '-1')
+  if not known and #redis.call('HGETALL', key) > 0 then
+    written[place] = 3
+  elseif stored > position then
     written[place] = 0
   else
     written[place] = stored == position and 2 or 1
-    if ttl ~= '0' then
+    if ttl == '0' or ttl == '-1' then
+      local fields, first, final = ARGV, set, remove - 1
+      if ttl == '-1' and known then
+        local names = {}
+        for i = set, final, 2 do names[#names + 1] = ARGV[i] end
+        local values = redis.call('HMGET', key, unpack(names))
+        fields, first = {}, 1
+        for i, name in ipairs(names) do
+          local value = ARGV[set + 2 * i - 1]
+          if values[i] ~= value then
+            fields[#fields + 1] = name
+            fields[#fields + 1] = value
+          end
+        end
+        final = #fields
+      end
+      for i = remove, last, 1000 do redis.call('HDEL', key, unpack(ARGV, i, math.min(i + 999, last))) end
+      for i = first, final, 1000 do redis.call('HSET', key, unpack(fields, i, math.min(i + 999, final))) end
+      redis.call('PERSIST', key)
+    else
       redis.call('DEL', key)
       redis.call('HSET', key, ':version', version, ':deleted', '1')
       redis.call('PEXPIRE', key, ttl)
-    else
-      for i = remove, last, 1000 do redis.call('HDEL', key, unpack(ARGV, i, math.min(i + 999, last))) end
-      for i = set, remove - 1, 1000 do redis.call('HSET', key, unpack(ARGV, i, math.min(i + 999, remove - 1))) end
-      redis.call('PERSIST', key)
     end
   end
   at = last + 1
@@ -48,6 +66,9 @@ return written
 ",
     )
 });
+
+/// A script's `unpack` takes not many more.
+const MOST_COMPARED: usize = 1_000;
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +79,8 @@ pub enum Written {
     Again,
     /// A later one had been done; this one changed nothing.
     Stale,
+    /// The hash was not written by Tastemaker, and stays as it is.
+    Foreign,
 }
 
 /// A change of one hash.
@@ -97,14 +120,19 @@ impl Client {
             let mut runs = Pipeline::with_capacity(batch.len());
             for writes in batch.chunks(self.keys_in_a_run()) {
                 let mut run = WRITE.run_on(writes.iter().map(|write| &write.key));
-                for HashWrite { position, change, .. } in writes {
+                for HashWrite { key, position, change } in writes {
                     run.arg(position.0);
                     match change {
                         HashChange::Delete => {
                             run.arg(ttl).arg(0).arg(0);
                         }
                         HashChange::Set { set, remove } => {
-                            run.arg(0).arg(2 * (set.len() + 1)).arg(remove.len() + 1).arg(VERSION).arg(position.0);
+                            let indexed = key.starts_with(self.layout().item_prefix());
+                            run.arg(if indexed && set.len() < MOST_COMPARED { -1 } else { 0 })
+                                .arg(2 * (set.len() + 1))
+                                .arg(remove.len() + 1)
+                                .arg(VERSION)
+                                .arg(position.0);
                             for (name, value) in set {
                                 run.arg(name).arg(value.as_slice());
                             }
@@ -116,13 +144,14 @@ impl Client {
             }
             for answer in self.scripts(operation, &WRITE, &runs).await? {
                 let answer = answer?;
-                let unreadable = RedisError::answer(operation.name(), "a list of 0, 1 or 2", &answer);
+                let unreadable = RedisError::answer(operation.name(), "a list of 0 to 3", &answer);
                 for outcome in list(answer).ok_or(unreadable)? {
                     written.push(match outcome {
                         Value::Int(0) => Written::Stale,
                         Value::Int(1) => Written::Now,
                         Value::Int(2) => Written::Again,
-                        other => return Err(RedisError::answer(operation.name(), "0, 1 or 2", &other)),
+                        Value::Int(3) => Written::Foreign,
+                        other => return Err(RedisError::answer(operation.name(), "0 to 3", &other)),
                     });
                 }
             }

@@ -63,6 +63,18 @@ async fn a_write_is_taken_only_by_what_is_older() {
 }
 
 #[tokio::test]
+async fn what_somebody_else_wrote_stays_as_it_is() {
+    let (_server, client) = redis();
+    let items = Items::new(client.clone(), schema());
+    client.call(WRITE, cmd("HSET").arg("t:item:a").arg("theirs").arg("1")).await.unwrap();
+    let writes = [upsert("a", 5, true, &[]), delete("a", 7), upsert("b", 6, true, &[])];
+    assert_eq!(items.write(WRITE, &writes).await.unwrap(), [Written::Foreign, Written::Foreign, Written::Now]);
+    let theirs = client.call(WRITE, cmd("HVALS").arg("t:item:a")).await.unwrap();
+    assert_eq!(theirs, tastemaker_redis::Value::Array(vec![tastemaker_redis::Value::BulkString(b"1".to_vec())]));
+    assert_eq!(attributes(&items, "a").await, None);
+}
+
+#[tokio::test]
 async fn an_older_write_does_not_bring_back_what_was_deleted() {
     let server = RedisServer::start(&[]);
     let client = client_of(&server, &RedisConfig { tombstone_ttl: Window::from_millis(400), ..patient() });

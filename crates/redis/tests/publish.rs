@@ -17,7 +17,7 @@ use tastemaker_redis::{
     Client, ItemWrite, Items, KnnSearch, Nearest, Operation, RedisError, UserUpdate, UserWrite, Users, cmd,
 };
 use tastemaker_testkit::RedisServer;
-use tastemaker_types::{AttributeSchema, AttributeType, Attributes, Position, Value, Window};
+use tastemaker_types::{AttributeSchema, AttributeType, Attributes, Position, Timestamp, Value, Window};
 
 const WRITE: Operation = Operation::repeatable("write").bulk();
 const DIMENSION: usize = 16;
@@ -220,4 +220,50 @@ async fn how_fast_a_generation_is_loaded() {
         println!("index first {index_first}: fields {fields:?}, indexed {:?}", started.elapsed());
         client.drop_index(generation).await.unwrap();
     }
+}
+
+/// What the index made of the items: each time that it takes a hash up it gives it a new number.
+async fn taken_up(client: &Client) -> u64 {
+    let mut info = cmd("FT.INFO");
+    info.arg(client.layout().index("1"));
+    let answer = format!("{:?}", client.call(WRITE, &info).await.unwrap());
+    let number = answer.split("max_doc_id").nth(1).unwrap().trim_start_matches(|c: char| !c.is_ascii_digit());
+    number.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_is_told_to_takes_up_only_what_an_index_reads() {
+    let server = RedisServer::start(&["PARTIAL_INDEXED_DOCS", "1"]);
+    let client = client_of(&server, &patient());
+    write_items(&client, 500).await;
+    let [first, second] = ["1", "2"].map(|generation| publisher(&client, generation));
+    for (publisher, seed) in [(&first, 1), (&second, 2)] {
+        let factors = factors(seed, 500);
+        let all = factors.iter().map(|(id, factor)| (id, factor));
+        let loaded = publisher.load_items(all, &mut Exact::default(), |_| {}).await.unwrap();
+        assert_eq!(loaded.written, 500);
+        if seed == 1 {
+            publisher.build_index(|_| {}).await.unwrap();
+            publisher.flip().await.unwrap();
+        }
+    }
+    assert_eq!(taken_up(&client).await, 500, "a second generation's vectors");
+    // Neither are writes of what is there already, beside what no index reads.
+    let write = |position: u64, category: &str, seen: i64| ItemWrite::Upsert {
+        id: "i7".to_owned(),
+        position: Position(position),
+        first_seen: Some(Timestamp::from_micros(seen)),
+        attributes: Attributes::from([("category".to_owned(), Value::Text(category.to_owned()))]),
+        replace: true,
+        vectors: Vec::new(),
+    };
+    let items = Items::new(client.clone(), schema());
+    items.write(WRITE, &[write(600, "b", 1)]).await.unwrap();
+    let before = taken_up(&client).await;
+    items.write(WRITE, &[write(601, "b", 2)]).await.unwrap();
+    assert_eq!(taken_up(&client).await, before);
+    items.write(WRITE, &[write(602, "c", 2)]).await.unwrap();
+    assert_eq!(taken_up(&client).await, before + 1);
+    let stored = items.read(&["i7"]).await.unwrap().remove(0).unwrap();
+    assert_eq!((stored.version, stored.first_seen), (Position(602), Some(Timestamp::from_micros(2))));
 }

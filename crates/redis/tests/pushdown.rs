@@ -179,17 +179,12 @@ fn passing(expression: &Expr, ids: &[String], rows: &[Attributes]) -> BTreeSet<S
     ids.iter().zip(passes.iter()).filter(|(_, passes)| *passes == Some(true)).map(|(id, _)| id.clone()).collect()
 }
 
-/// What Redis finds for the filter, with the residue checked on the rows as they came.
-async fn found(client: &Client, pushdown: &Pushdown, with_vectors: bool) -> BTreeSet<String> {
+/// What Redis finds for the filter, without a vector if there is no policy, with the residue checked on the rows as they came.
+async fn found(client: &Client, pushdown: &Pushdown, policy: Option<HybridPolicy>) -> BTreeSet<String> {
     let Some(filter) = &pushdown.filter else { return BTreeSet::new() };
-    let knn = Knn {
-        k: 2 * ITEMS,
-        vector: FORMAT.query(&[1.0, 0.5]),
-        policy: Some(HybridPolicy::AdhocBruteForce),
-        ef_runtime: None,
-    };
+    let knn = Knn { k: 2 * ITEMS, vector: FORMAT.query(&[1.0, 0.5]), policy, ef_runtime: None };
     let mut query = Query::nearest("t:idx:items:1", filter.clone(), knn, Returned::Hash);
-    if !with_vectors {
+    if policy.is_none() {
         query.knn = None;
     }
     let rows = client.search(SEARCH, &query).await.unwrap().rows;
@@ -255,10 +250,12 @@ fn filter_and_residue_pass_what_the_expression_passes() {
             let expression = Expr::compile_filter(&sql, &names, &Params::at(Timestamp::from_micros(0))).unwrap();
             let pushdown = Pushdown::of(&expression, &schema());
             let expected = passing(&expression, &ids, &rows);
-            let actual = runtime.block_on(found(&client, &pushdown, true));
-            prop_assert_eq!(&actual, &expected, "{} as {:?}", &sql, &pushdown);
+            for policy in [HybridPolicy::AdhocBruteForce, HybridPolicy::Batches] {
+                let actual = runtime.block_on(found(&client, &pushdown, Some(policy)));
+                prop_assert_eq!(&actual, &expected, "{:?}: {} as {:?}", policy, &sql, &pushdown);
+            }
             // Without vectors the same, but for the marker of the deletion.
-            let mut actual = runtime.block_on(found(&client, &pushdown, false));
+            let mut actual = runtime.block_on(found(&client, &pushdown, None));
             actual.remove("gone");
             prop_assert_eq!(&actual, &expected, "without vectors, {} as {:?}", &sql, &pushdown);
             add(&pushed, pushdown.filter.as_ref().is_none_or(|filter| !filter.is_all()));

@@ -2,7 +2,6 @@
 //! gone: what is noted waits, each user and item once however often it changes, and is written when Redis is back. A write carries the position of
 //! the log that it includes, and Redis takes none that is older than what it has, so retries and several writers do no harm.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,9 @@ use tastemaker_config::{Config, Entity};
 use tastemaker_features::OnlineState;
 use tastemaker_log::LogReader;
 use tastemaker_redis::layout::meta;
-use tastemaker_redis::{BreakerState, Client, Cmd, HashWrite, Operation, Pipeline, RedisError, Script, Value, cmd};
+use tastemaker_redis::{
+    BreakerState, Client, Cmd, HashWrite, Operation, Pace, Pipeline, RedisError, Script, Value, Written, cmd,
+};
 use tastemaker_store::Catalog;
 use tastemaker_types::{Position, Record, Timestamp};
 use tokio::sync::{Notify, watch};
@@ -23,6 +24,7 @@ use crate::RemoteError;
 use crate::items::Items;
 use crate::meta::{DEFINITIONS, FILLING, Meta, PUBLISHED, PUBLISHING, RETIRED, definitions};
 use crate::model::{Models, PublishedModel};
+use crate::pending::Pending;
 use crate::writes::Writes;
 
 const WRITE: Operation = Operation::repeatable("follow").bulk();
@@ -30,8 +32,10 @@ const META: Operation = Operation::repeatable("meta").bulk();
 /// As long as a command of a request may take, whoever writes waits.
 const PATIENCE: Operation = Operation::repeatable("follow");
 
-/// With more than this to write, nobody waits for it.
+/// With more than this to write, in users, nobody waits for it.
 const BUSY: usize = 4_096;
+/// Users wait no longer for items that were changed together.
+const TURN: Duration = Duration::from_millis(100);
 /// After a failure.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// Between two looks at what Redis says of itself, and two writes of rankings.
@@ -74,26 +78,6 @@ return 1
     )
 });
 
-/// What waits to be written.
-#[derive(Debug, Default)]
-struct Pending {
-    users: HashSet<Box<str>>,
-    items: HashSet<Box<str>>,
-    /// The last record whose users and items were noted.
-    through: Option<Position>,
-}
-
-impl Pending {
-    fn len(&self) -> usize {
-        self.users.len() + self.items.len()
-    }
-
-    fn put_back(&mut self, other: Self) {
-        self.users.extend(other.users);
-        self.items.extend(other.items);
-    }
-}
-
 /// How far Redis is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lag {
@@ -120,6 +104,9 @@ pub struct Follower {
     /// The one that serves first, then one that is being published.
     serving: ArcSwap<Vec<Arc<PublishedModel>>>,
     pending: Mutex<Pending>,
+    /// What is being written; locked after `pending`.
+    taken: Mutex<Pending>,
+    pace: Pace,
     /// Rows of items that were noted once. Events do not change an item's hash again, unless it has features of its own.
     met: Mutex<Vec<bool>>,
     items_have_features: bool,
@@ -160,7 +147,7 @@ impl Follower {
     ) -> Self {
         let set = state.features();
         let items_have_features = set.remembers(Entity::Item);
-        let through = state.position();
+        let (through, pace) = (state.position(), Pace::new(client.config().pipeline));
         Self {
             project: config.project.name.clone(),
             definitions: definitions(config, set),
@@ -172,6 +159,8 @@ impl Follower {
             items: None,
             serving: ArcSwap::default(),
             pending: Mutex::new(Pending { through, ..Pending::default() }),
+            taken: Mutex::default(),
+            pace,
             met: Mutex::default(),
             items_have_features,
             flushing: tokio::sync::Mutex::default(),
@@ -203,37 +192,18 @@ impl Follower {
     pub fn note(&self, records: &[(Position, Record)]) {
         let catalog = self.writes.catalog().snapshot();
         let (mut pending, mut met) = (self.pending.lock(), self.met.lock());
-        let Pending { users, items, through } = &mut *pending;
-        *through = (*through).max(records.last().map(|(position, _)| *position));
-        let mut user = |id: &str| add(users, id);
-        let mut event_of = |id: &str, items: &mut HashSet<Box<str>>| {
-            let first = catalog.row(id).is_none_or(|row| {
-                let row = row as usize;
-                if met.len() <= row {
-                    met.resize(row + 1, false);
-                }
-                met.get_mut(row).is_none_or(|met| !std::mem::replace(met, true))
-            });
-            if first || self.items_have_features {
-                add(items, id);
-            }
-        };
+        pending.through = pending.through.max(records.last().map(|(position, _)| *position));
         for (_, record) in records {
-            match record {
-                Record::Event(event) => {
-                    user(&event.user_id);
-                    event_of(&event.item_id, items);
-                }
-                Record::FeatureRow(row) => {
-                    row.user_id.as_deref().into_iter().for_each(&mut user);
-                    row.item_id.as_deref().into_iter().for_each(|id| add(items, id));
-                }
-                Record::UserUpsert(upsert) => user(&upsert.id),
-                Record::UserDelete { id, .. } => user(id),
-                Record::ItemUpsert(upsert) => add(items, &upsert.id),
-                Record::ItemDelete { id, .. } => add(items, id),
-                Record::Served(_) => {}
-            }
+            pending.note(record, |item_id| {
+                let first = catalog.row(item_id).is_none_or(|row| {
+                    let row = row as usize;
+                    if met.len() <= row {
+                        met.resize(row + 1, false);
+                    }
+                    met.get_mut(row).is_none_or(|met| !std::mem::replace(met, true))
+                });
+                first || self.items_have_features
+            });
         }
         drop((pending, met));
         self.noted.notify_one();
@@ -250,10 +220,16 @@ impl Follower {
         pending.items.extend(rows.filter_map(|row| Some(catalog.id(row)?.to_string().into_boxed_str())));
     }
 
+    /// How much of what waits, and of what is being written.
+    fn waiting(&self, of: impl Fn(&Pending) -> usize) -> usize {
+        let pending = self.pending.lock();
+        of(&pending) + of(&self.taken.lock())
+    }
+
     /// How far Redis is behind.
     pub fn lag(&self) -> Lag {
         Lag {
-            pending: self.pending.lock().len(),
+            pending: self.waiting(Pending::len),
             written: *self.written.borrow(),
             whole: self.whole.load(Ordering::Acquire),
         }
@@ -264,67 +240,79 @@ impl Follower {
     /// # Errors
     /// The first failure.
     pub async fn flush(&self, progress: impl Fn(usize)) -> Result<usize, RedisError> {
-        let _flushing = self.flushing.lock().await;
-        let mut taken = {
-            let mut pending = self.pending.lock();
-            let through = pending.through;
-            std::mem::replace(&mut *pending, Pending { through, ..Pending::default() })
-        };
-        // What is read from the state below includes at least what was noted by now.
-        let Some(position) = taken.through else { return Ok(0) };
-        let result = self.write(&mut taken, position, progress).await;
-        match &result {
-            Ok(_) => self.rise(position.0 + 1),
-            Err(_) => self.pending.lock().put_back(taken),
-        }
-        result
+        self.flush_within(Duration::MAX, progress).await
     }
 
-    /// Writes and takes away what is pending, a pipeline at a time.
-    async fn write(
-        &self,
-        pending: &mut Pending,
-        position: Position,
-        progress: impl Fn(usize),
-    ) -> Result<usize, RedisError> {
-        let batch = self.client.config().pipeline.max(1);
+    /// The same, but items that an index holds only for about as long; what is left stays noted.
+    async fn flush_within(&self, time: Duration, progress: impl Fn(usize)) -> Result<usize, RedisError> {
+        let _flushing = self.flushing.lock().await;
+        let through = {
+            let (mut pending, mut taken) = (self.pending.lock(), self.taken.lock());
+            taken.take(&mut pending);
+            taken.through
+        };
+        // What is read from the state below includes at least what was noted by now.
+        let Some(position) = through else { return Ok(0) };
+        let written = self.write(position, time, progress).await?;
+        if self.taken.lock().len() == 0 {
+            self.rise(position.0 + 1);
+        }
+        Ok(written)
+    }
+
+    /// Writes and takes away what was taken, a pipeline at a time, and items that an index holds a few at a time.
+    async fn write(&self, position: Position, time: Duration, progress: impl Fn(usize)) -> Result<usize, RedisError> {
+        let (batch, start) = (self.client.config().pipeline.max(1), Instant::now());
         let mut done = 0;
         loop {
-            let items: Vec<Box<str>> = pending.items.iter().take(batch).cloned().collect();
-            let users: Vec<Box<str>> = pending.users.iter().take(batch - items.len()).cloned().collect();
-            if items.is_empty() && users.is_empty() {
+            let models = self.serving.load_full();
+            let indexed = !models.is_empty();
+            let (users, items) = self.taken.lock().some(batch, if indexed { self.pace.size() } else { batch });
+            if users.is_empty() && items.is_empty() {
                 return Ok(done);
             }
-            let writes = {
-                let models = self.serving.load();
-                let items = items.iter().map(|id| self.writes.item(id, position, &models));
-                let model = models.first().map(|model| &**model);
-                let users = users.iter().map(|id| self.writes.user(id, position, model));
-                items.chain(users).collect::<Vec<HashWrite>>()
+            let model = models.first().map(|model| &**model);
+            self.write_batch(users.iter().map(|id| self.writes.user(id, position, model)).collect()).await?;
+            self.taken.lock().done(&users, &[]);
+
+            let began = Instant::now();
+            self.write_batch(items.iter().map(|id| self.writes.item(id, position, &models)).collect()).await?;
+            let took = began.elapsed();
+            items.iter().for_each(|id| self.items.iter().for_each(|known| known.forget(id)));
+            let more = {
+                let mut taken = self.taken.lock();
+                taken.done(&[], &items);
+                !taken.items.is_empty()
             };
-            match self.client.write_hashes(WRITE, &writes).await {
-                Err(RedisError::WrongType { .. }) => self.write_one_by_one(&writes).await?,
-                written => drop(written?),
-            }
-            done += writes.len();
-            for id in &items {
-                self.items.iter().for_each(|known| known.forget(id));
-                pending.items.remove(id);
-            }
-            for id in &users {
-                pending.users.remove(id);
-            }
+            done += users.len() + items.len();
             progress(done);
+            if indexed && more {
+                self.pace.rest(took).await;
+                if start.elapsed() > time {
+                    self.noted.notify_one();
+                    return Ok(done);
+                }
+            }
         }
+    }
+
+    async fn write_batch(&self, writes: Vec<HashWrite>) -> Result<(), RedisError> {
+        let written = match self.client.write_hashes(WRITE, &writes).await {
+            Err(RedisError::WrongType { .. }) => return self.write_one_by_one(&writes).await,
+            written => written?,
+        };
+        for (write, _) in writes.iter().zip(written).filter(|(_, written)| *written == Written::Foreign) {
+            not_ours(&write.key);
+        }
+        Ok(())
     }
 
     /// Where a key is in the way that is none of ours, the others are written all the same.
     async fn write_one_by_one(&self, writes: &[HashWrite]) -> Result<(), RedisError> {
         for write in writes {
             match self.client.write_hashes(WRITE, std::slice::from_ref(write)).await {
-                Err(error @ RedisError::WrongType { .. }) => {
-                    tracing::warn!(key = write.key, %error, "what belongs under a key of Redis is not written");
-                }
+                Err(RedisError::WrongType { .. }) => not_ours(&write.key),
+                Ok(written) if written.contains(&Written::Foreign) => not_ours(&write.key),
                 written => drop(written?),
             }
         }
@@ -367,7 +355,7 @@ impl Follower {
     /// Waits until Redis has the records up to a position, so that whoever wrote them reads them there; not if it does not answer, or has much else to
     /// take, and never longer than a command may.
     pub async fn reached(&self, position: Position) {
-        let busy = self.pending.lock().len() > BUSY;
+        let busy = self.waiting(Pending::cost) > BUSY;
         if busy || !self.running() || !self.whole() || self.client.breaker() != BreakerState::Closed {
             return;
         }
@@ -388,7 +376,7 @@ impl Follower {
         if due {
             self.look().await?;
         }
-        self.flush(|_| ()).await?;
+        self.flush_within(TURN, |_| ()).await?;
         if due {
             self.advance().await?;
         }
@@ -551,7 +539,7 @@ impl Follower {
     pub(crate) async fn advance(&self) -> Result<(), RemoteError> {
         let layout = self.client.layout();
         let rankings_at = self.write_rankings().await?;
-        if self.filling.load(Ordering::Acquire) && self.pending.lock().len() == 0 {
+        if self.filling.load(Ordering::Acquire) && self.waiting(Pending::len) == 0 {
             let mut complete = COMPLETE.run(layout.meta());
             complete.arg(&self.project).arg(&*self.definitions).arg(&self.mark);
             if self.run_script(&COMPLETE, complete).await? == Value::Int(1) {
@@ -590,8 +578,9 @@ impl Follower {
     }
 }
 
-fn add(ids: &mut HashSet<Box<str>>, id: &str) {
-    if !ids.contains(id) {
-        ids.insert(id.into());
-    }
+fn not_ours(key: &str) {
+    tracing::warn!(
+        key,
+        "somebody else's key is in the way of an item or user, which is not written; delete it, or set redis.prefix"
+    );
 }

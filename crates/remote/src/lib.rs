@@ -12,6 +12,7 @@ mod keep;
 mod load;
 mod meta;
 mod model;
+mod pending;
 mod publish;
 mod rebuild;
 mod remote;

@@ -11,6 +11,7 @@ use super::{Exact, Loaded, Progress, Publisher, Step};
 use crate::RedisError;
 use crate::client::{Operation, Script};
 use crate::layout::{EMBEDDING, embedding_field};
+use crate::pace::Pace;
 use crate::reply::{count, list};
 
 const LOAD: Operation = Operation::repeatable("publish").bulk();
@@ -43,8 +44,6 @@ const ANY: u64 = 1 << 53;
 
 /// Pipelines under way at once: one is executed while the next is on its way.
 const PIPELINES: usize = 2;
-/// Items that an index holds are written so many at once, about a millisecond each, and as long a pause after them is for those who search.
-pub(super) const HELD_AT_ONCE: usize = 8;
 
 impl Publisher {
     /// Gives each item its vector, where the item is there. `factors` must come in the same order when a load is taken up again. All of them, also
@@ -99,24 +98,24 @@ impl Publisher {
             skipped += 1;
         }
         let mut loaded = Loaded { resumed: skipped, ..Loaded::default() };
-        // Another generation's index takes up what is written beside it, into its graph.
+        let keys = self.client.keys_in_a_run();
+        let most = self.client.config().pipeline.max(keys);
+        // Another generation's index takes up what is written beside it.
         let held = step == Step::Items && self.client.has_own_index().await?;
-        let keys = self.client.keys_in_a_run().min(if held { HELD_AT_ONCE } else { usize::MAX });
-        let size = if held { HELD_AT_ONCE } else { self.client.config().pipeline.max(keys) };
-        let at_once = if held { 1 } else { PIPELINES };
+        let pace = held.then(|| Pace::new(most));
         let batches = std::iter::from_fn(|| {
-            let batch: Vec<_> = encoded.by_ref().take(size).collect();
+            let batch: Vec<_> = encoded.by_ref().take(pace.as_ref().map_or(most, Pace::size)).collect();
             (!batch.is_empty()).then_some(batch)
         });
         let sends = batches.map(|batch| async {
             let began = Instant::now();
             let sent = self.send(field, through, batch, keys).await;
-            if held {
-                tokio::time::sleep(began.elapsed()).await;
+            if let Some(pace) = &pace {
+                pace.rest(began.elapsed()).await;
             }
             sent
         });
-        let mut sent = futures::stream::iter(sends).buffered(at_once);
+        let mut sent = futures::stream::iter(sends).buffered(if held { 1 } else { PIPELINES });
         while let Some(result) = sent.next().await {
             let (written, absent) = result?;
             loaded.written += written;
@@ -171,7 +170,10 @@ impl Publisher {
                     Ok(())
                 } else {
                     let (failures, why) = (info.failures, info.last_failure);
-                    Err(RedisError::Verification(format!("{failures} items could not be indexed, the last for: {why}")))
+                    let keys = self.client.layout().item_prefix();
+                    Err(RedisError::Verification(format!(
+                        "{failures} items could not be indexed, the last for: {why}; if a hash under {keys} is not this project's, delete it or set another redis.prefix"
+                    )))
                 };
             }
             // Redis answers this out of the time that it indexes in.

@@ -1,14 +1,14 @@
 //! Which generation serves, and the removal of one that does no longer.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use redis::Pipeline;
 
-use super::load::HELD_AT_ONCE;
 use super::{Progress, Publisher, Step};
 use crate::RedisError;
 use crate::client::Operation;
 use crate::layout::{embedding_field, meta};
+use crate::pace::Pace;
 
 const META: Operation = Operation::repeatable("publish_meta").bulk();
 const CLEANUP: Operation = Operation::repeatable("cleanup").bulk();
@@ -45,21 +45,22 @@ impl Publisher {
         }
         self.client.drop_index(generation).await?;
         let (field, mut ids, mut done) = (embedding_field(generation), ids.into_iter(), 0);
+        let pace = Pace::new(self.client.config().pipeline);
         loop {
-            let mut pipeline = Pipeline::with_capacity(HELD_AT_ONCE);
-            for id in ids.by_ref().take(HELD_AT_ONCE) {
+            let mut pipeline = Pipeline::with_capacity(pace.size());
+            for id in ids.by_ref().take(pace.size()) {
                 pipeline.cmd("HDEL").arg(self.client.layout().item(id.as_ref())).arg(&field);
             }
             if pipeline.is_empty() {
                 break;
             }
-            let started = tokio::time::Instant::now();
+            let began = Instant::now();
             for answer in self.client.pipeline(CLEANUP, &pipeline).await? {
                 answer?;
             }
             done += pipeline.len() as u64;
             progress(Progress { step: Step::Cleanup, done });
-            tokio::time::sleep(started.elapsed().min(Duration::from_secs(1))).await;
+            pace.rest(began.elapsed()).await;
         }
         let key = self.client.layout().meta();
         let mut forget = redis::cmd("HDEL");

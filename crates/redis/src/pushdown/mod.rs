@@ -13,7 +13,7 @@ use tastemaker_types::AttributeSchema;
 
 use crate::codec::{MAX_INDEXED_TAG, encode_number, encode_tag};
 use crate::search::{Filter, IndexField, Param};
-use bound::{Bound, Passes};
+use bound::{Bound, Passes, Text};
 
 /// The most values of one filter; a condition with more is checked afterwards.
 const MAX_PARAMS: usize = 1_024;
@@ -54,7 +54,7 @@ impl Pushdown {
         let filter = match filter {
             Passes::All => Some(Filter::all()),
             Passes::None => None,
-            Passes::These(text) => Some(Filter { text, params: translator.params }),
+            Passes::These(Text { text, .. }) => Some(Filter { text, params: translator.params }),
         };
         let residue = if filter.is_none() { None } else { Expr::all(residue) };
         Self { filter, residue }
@@ -113,15 +113,16 @@ impl Translator<'_> {
     }
 
     fn any(&mut self, operands: &[Ast], truth: bool) -> Bound {
-        let mut any = Bound::NOTHING;
+        let (mut branches, mut exact) = (Vec::with_capacity(operands.len()), true);
         for operand in operands {
             let bound = self.bound(operand, truth);
             if bound == Bound::EVERYTHING {
                 return bound;
             }
-            any = Bound { passes: any.passes.or(bound.passes), exact: any.exact && bound.exact };
+            exact &= bound.exact;
+            branches.push(bound.passes);
         }
-        Bound { passes: any.passes.grouped(), exact: any.exact }
+        Bound { passes: Passes::any(branches), exact }
     }
 
     /// The attribute that `ast` is, if it is indexed.
@@ -216,12 +217,9 @@ impl Translator<'_> {
                 let Some(numbers) = values.iter().map(decimal).collect::<Option<Vec<_>>>() else {
                     return Bound::UNKNOWN;
                 };
-                let ranges = numbers.iter().map(|x| format!("@{name}:[{x} {x}]"));
-                Bound::these(if truth {
-                    format!("({})", ranges.collect::<Vec<_>>().join(" | "))
-                } else {
-                    ranges.fold(format!("(@{name}:[-inf inf]"), |text, range| format!("{text} -{range}")) + ")"
-                })
+                let ranges: Vec<_> = numbers.iter().map(|x| format!("@{name}:[{x} {x}]")).collect();
+                let ranges = ranges.join(" | ");
+                Bound::these(if truth { format!("({ranges})") } else { format!("-({ranges} | -@{name}:[-inf inf])") })
             }
             (IndexField::Tag, [Literal::Bool(_), ..]) => {
                 let members = [false, true].map(|member| values.contains(&Literal::Bool(member)) == truth);
@@ -256,7 +254,7 @@ impl Translator<'_> {
 }
 
 fn labels(name: &str, params: &str, truth: bool) -> String {
-    if truth { format!("@{name}:{{{params}}}") } else { format!("(-@{name}:{{{params}}} -ismissing(@{name}))") }
+    if truth { format!("@{name}:{{{params}}}") } else { format!("-(@{name}:{{{params}}} | ismissing(@{name}))") }
 }
 
 /// The comparison that is true where this one is false.
@@ -323,7 +321,7 @@ mod tests {
     #[test]
     fn what_the_index_knows_is_pushed_down() {
         is("available AND category = 'a'", "@available:{1} @category:{$p0}", &["a"], "");
-        is("category <> 'a'", "(-@category:{$p0} -ismissing(@category))", &["a"], "");
+        is("category <> 'a'", "-(@category:{$p0} | ismissing(@category))", &["a"], "");
         is("category IN ('a', ' b')", "@category:{$p0|$p1}", &["\x1e20b", "a"], "");
         is("price BETWEEN 1 AND 2.5", "@price:[1 2.5]", &[], "");
         is("NOT (price < 5)", "@price:[5 inf]", &[], "");
