@@ -1,4 +1,5 @@
-"""Serving from Redis, measured from outside on a Redis of its own: publishing, memory, latency, and faults under load.
+"""Serving from Redis, measured from outside on a Redis of its own: publishing, memory, latency, publishing beside searches, and faults
+under load.
 
     cargo xtask bench redis
 
@@ -46,7 +47,7 @@ class Redis:
     def __init__(self, args, folder, *more):
         self.command = [
             args.redis_server, "--port", str(free_port()), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-            "--loadmodule", args.module, "--dir", str(folder), "--loglevel", "warning", *more,
+            "--loadmodule", args.module, *args.module_arguments, "--dir", str(folder), "--loglevel", "warning", *more,
         ]
         self.port = int(self.command[2])
         self.url = f"redis://127.0.0.1:{self.port}"
@@ -112,6 +113,11 @@ class Tastemaker:
             connection.request("POST", "/v1/recommendations", json.dumps({"user_id": f"u{number}"}), {"content-type": "application/json"})
             lacks += json.loads(connection.getresponse().read())["degraded"]
         return lacks
+
+    def degraded_answers(self):
+        """Since it started, for want of Redis."""
+        lines = [line for line in self.get("/metrics").splitlines() if line.startswith("tastemaker_degraded_answers_total") and "redis:" in line]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -393,7 +399,7 @@ def faults(args, project, path):
             user = f"user:clicker-{clicks.label}"
             until(lambda: redis_server.client.hget(user, "clicks") is not None, 10, "the clicks")
             counted = int(float(redis_server.client.hget(user, "clicks")))
-            degraded = sum(float(line.rsplit(" ", 1)[1]) for line in server.get("/metrics").splitlines() if line.startswith("tastemaker_degraded_answers_total") and "redis:" in line)
+            degraded = server.degraded_answers()
             server.stop()
             redis_server.stop()
             figures.append({
@@ -403,6 +409,24 @@ def faults(args, project, path):
             })
             print(json.dumps(figures[-1]), flush=True)
     return figures
+
+
+def republishing(args, project, server, path):
+    """Recommendations while a second generation is loaded beside the first, half a minute at a time."""
+    tastemaker(args, project, "train", "--no-holdout")
+    tastemaker(args, project, "models", "rollback")
+    ours = Tastemaker(args, project, server.url)
+    before = outcome(load(args, ours, path, 30))
+    serving = lambda: server.client.hget("meta", "generation")
+    first, degraded, begin, beside = serving(), ours.degraded_answers(), time.perf_counter(), []
+    tastemaker(args, project, "models", "promote", "2")
+    while serving() == first:
+        beside.append(outcome(load(args, ours, path, 30)))
+        print(json.dumps(beside[-1]), flush=True)
+    seconds = time.perf_counter() - begin
+    share = (ours.degraded_answers() - degraded) / sum(sum(part["statuses"].values()) for part in beside)
+    ours.stop()
+    return {"before": before, "beside": beside, "at_most_s": seconds, "degraded_share": share}
 
 
 def inject(name, redis_server, way, over):
@@ -445,13 +469,14 @@ def main():
     parser.add_argument("--release", type=pathlib.Path, required=True, help="the folder of the binaries")
     parser.add_argument("--redis-server", required=True)
     parser.add_argument("--module", required=True)
+    parser.add_argument("--module-arguments", nargs="*", default=[], help="such as PARTIAL_INDEXED_DOCS 1")
     parser.add_argument("--scratch", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--only", default="publish,latency,faults")
+    parser.add_argument("--only", default="publish,latency,republish,faults")
     args = parser.parse_args()
     project = shop(args)
     path = bodies(args, project)
@@ -474,6 +499,11 @@ def main():
             print(json.dumps(figures["latency"]), flush=True)
             ours.stop()
         server.stop()
+    if "republish" in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            server = Redis(args, folder)
+            figures["republish"] = republishing(args, project, server, path)
+            server.stop()
     if "faults" in wanted:
         figures["faults"] = faults(args, project, path)
     shutil.rmtree(project.parent)

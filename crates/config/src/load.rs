@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{ConfigError, Origin, Problem};
-use crate::schema::schema;
+use crate::schema::{all_keys, schema};
 use crate::tree::Tree;
 use crate::validate::validate;
 use crate::{Config, check};
@@ -21,7 +21,7 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 pub struct LoadOptions {
     /// The project file.
     pub path: PathBuf,
-    /// Environment variables, name and value; those with another prefix or no `__` are left alone.
+    /// Environment variables, name and value; those with another prefix are left alone, and those with no `__` unless they lack nothing else.
     pub env: Vec<(String, String)>,
     /// Dotted keys and values from the command line; the last of a key wins.
     pub overrides: Vec<(String, String)>,
@@ -127,8 +127,13 @@ pub(crate) fn from_layers(
         return Err(ConfigError::Invalid(problems));
     }
     for (name, value) in env {
+        let origin = Origin::Env { name: name.clone() };
         if let Some(segments) = env_key(name) {
-            tree.lay_text(&segments, value, schema, Origin::Env { name: name.clone() });
+            tree.lay_text(&segments, value, schema, origin);
+        } else if let Some(key) = key_with_single_underscores(name) {
+            let meant = key.replace('.', "__").to_uppercase();
+            let message = format!("it sets nothing; to set {key}, write {ENV_PREFIX}{meant}");
+            problems.push(Problem { key, origin, message, file: file.to_owned() });
         }
     }
     for (key, value) in overrides {
@@ -149,6 +154,12 @@ fn env_key(name: &str) -> Option<Vec<String>> {
     let key = name.strip_prefix(ENV_PREFIX)?;
     let segments: Vec<String> = key.split("__").map(str::to_lowercase).collect();
     (segments.len() > 1 && segments.iter().all(|segment| !segment.is_empty())).then_some(segments)
+}
+
+/// The key that `TASTEMAKER_RECOMMEND_LIMIT` would set with two underscores.
+fn key_with_single_underscores(name: &str) -> Option<String> {
+    let name = name.strip_prefix(ENV_PREFIX)?.to_lowercase();
+    all_keys().into_iter().find(|key| key.contains('.') && key.replace('.', "_") == name)
 }
 
 /// The order of a reader: down the file, then the environment, then the command line, then what is missing.

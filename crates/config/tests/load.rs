@@ -411,11 +411,16 @@ fn overrides_read_text_lists_tables_and_emptiness_by_what_the_key_takes() {
 
 #[test]
 fn mistakes_in_overrides_name_the_variable_or_the_argument() {
-    let env = [("TASTEMAKER_RECOMMEND__LIMITS", "5"), ("TASTEMAKER_EMBEDDINGS__RANK", "big")];
+    let env = [
+        ("TASTEMAKER_RECOMMEND__LIMITS", "5"),
+        ("TASTEMAKER_EMBEDDINGS__RANK", "big"),
+        ("TASTEMAKER_ITEMS_SOURCE_NEGATIVE_TTL", "5m"),
+    ];
     let error = load("", &env, &["training.threads=9999", "a.b=c"]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "TASTEMAKER_EMBEDDINGS__RANK: embeddings.rank is \"big\"; it takes a whole number\n\
+        "TASTEMAKER_ITEMS_SOURCE_NEGATIVE_TTL: it sets nothing; to set items.source.negative_ttl, write TASTEMAKER_ITEMS__SOURCE__NEGATIVE_TTL\n\
+         TASTEMAKER_EMBEDDINGS__RANK: embeddings.rank is \"big\"; it takes a whole number\n\
          TASTEMAKER_RECOMMEND__LIMITS: unknown key 'recommend.limits'; did you mean 'limit'?\n\
          --set a.b: unknown key 'a'; known: embeddings, events, feature_services, feature_views, features, import, items, logging, project, recommend, redis, server, …\n\
          --set training.threads: training.threads is 9999; allowed: 0 to 1024"

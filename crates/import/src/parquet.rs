@@ -96,7 +96,11 @@ fn cell(array: &ArrayRef, row: usize) -> Cell<'_> {
     match array.data_type() {
         DataType::Boolean => Cell::Bool(array.as_boolean().value(row)),
         DataType::Int64 => Cell::Integer(array.as_primitive::<Int64Type>().value(row)),
-        DataType::Float64 => Cell::Number(array.as_primitive::<Float64Type>().value(row)),
+        DataType::Float64 => match array.as_primitive::<Float64Type>().value(row) {
+            // What pandas writes where there is no number.
+            number if number.is_nan() => Cell::Empty,
+            number => Cell::Number(number),
+        },
         DataType::Utf8 => Cell::text(array.as_string::<i32>().value(row)),
         DataType::Timestamp(..) => {
             Cell::Time(Timestamp::from_micros(array.as_primitive::<TimestampMicrosecondType>().value(row)))

@@ -410,18 +410,18 @@ fn parquet_is_read_whatever_its_types() {
     let whole = parquet(
         &path,
         vec![
-            ("user_id", Arc::new(Int64Array::from(vec![Some(9_007_199_254_740_993), Some(2), None]))),
-            ("product", Arc::new(Float64Array::from(vec![7.0, 8.0, 9.0]))),
-            ("time", Arc::new(TimestampNanosecondArray::from(vec![1_577_923_200_000_000_000, 0, 1]))),
-            ("type", Arc::new(StringArray::from(vec!["click", "clack", "click"]))),
-            ("store", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+            ("user_id", Arc::new(Int64Array::from(vec![Some(9_007_199_254_740_993), Some(2), None, Some(4)]))),
+            ("product", Arc::new(Float64Array::from(vec![7.0, 8.0, 9.0, f64::NAN]))),
+            ("time", Arc::new(TimestampNanosecondArray::from(vec![1_577_923_200_000_000_000, 0, 1, 2]))),
+            ("type", Arc::new(StringArray::from(vec!["click", "clack", "click", "click"]))),
+            ("store", Arc::new(Int64Array::from(vec![1, 2, 3, 4]))),
         ],
     );
     let (records, report) = import(&path, Kind::Events, "");
     assert_eq!(lines(records), ["click 9007199254740993 7 2020-01-02T00:00:00Z -"]);
     let told: Vec<String> =
         report.refusals.iter().map(|r| format!("{} {:?} {}", r.line, r.column.as_deref(), r.kind)).collect();
-    assert_eq!(told, ["2 Some(\"type\") unknown event type", "3 Some(\"user_id\") empty"]);
+    assert_eq!(told, ["2 Some(\"type\") unknown event type", "3 Some(\"user_id\") empty", "4 Some(\"product\") empty"]);
     assert_eq!(report.notices, ["columns that the project does not declare were ignored: store"]);
 
     for (name, bytes) in

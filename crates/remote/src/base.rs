@@ -12,7 +12,7 @@ use tastemaker_types::Timestamp;
 use crate::RemoteError;
 use crate::items::Items;
 use crate::load::{Item, Worlds};
-use crate::meta::Meta;
+use crate::meta::{Meta, PUBLISHED};
 use crate::model::{Models, PublishedModel};
 use crate::publish::ef_runtime;
 
@@ -35,7 +35,7 @@ pub(crate) struct Base {
     pub(crate) rankings: Arc<PortableRankings>,
     /// The listed items, without users.
     pub(crate) world: World,
-    /// Why there is no model, though one is published.
+    /// Why there is no model, or that of another generation, though one is published.
     pub(crate) missing_model: Option<String>,
     items: Arc<HashMap<String, Arc<Item>>>,
     /// Where reading again goes on.
@@ -114,22 +114,37 @@ impl Base {
         if let Some(known) = self.serving.as_ref().filter(same) {
             return (Some(Arc::clone(known)), None);
         }
-        let breadth = match ef_runtime(client, version).await {
-            Ok(breadth) => breadth.unwrap_or_default(),
-            Err(error) => return (self.serving.clone(), Some(error.to_string())),
-        };
-        let loading = models.clone();
-        match tokio::task::spawn_blocking(move || loading.load(version)).await {
-            Ok(Ok(model)) => {
-                let index = client.layout().index(&model.name());
-                let search = KnnSearch::new(client.clone(), index, model.model().len() as u64).with_ef_runtime(breadth);
-                (Some(Arc::new(Serving { model, search })), None)
-            }
+        match load(client, models, version).await {
+            Ok(serving) => (Some(Arc::new(serving)), None),
             // The one before still serves; its index stays for a while.
-            Ok(Err(error)) => (self.serving.clone(), Some(error.to_string())),
-            Err(error) => (self.serving.clone(), Some(error.to_string())),
+            Err(error) => match &self.serving {
+                Some(known) => (Some(Arc::clone(known)), Some(error.to_string())),
+                None => (newest_there(client, models).await.map(Arc::new), Some(error.to_string())),
+            },
         }
     }
+}
+
+async fn load(client: &Client, models: &Models, version: u64) -> Result<Serving, RemoteError> {
+    let breadth = ef_runtime(client, version).await?.unwrap_or_default();
+    let loading = models.clone();
+    let model =
+        tokio::task::spawn_blocking(move || loading.load(version)).await.map_err(|_| RemoteError::NotWhole)??;
+    let index = client.layout().index(&model.name());
+    let search = KnnSearch::new(client.clone(), index, model.model().len() as u64).with_ef_runtime(breadth);
+    Ok(Serving { model, search })
+}
+
+/// Of the generations that Redis has, the newest whose files are here.
+async fn newest_there(client: &Client, models: &Models) -> Option<Serving> {
+    let mut published = Meta::of_generations(client, PUBLISHED).await.ok()?;
+    published.sort_unstable();
+    while let Some((version, _)) = published.pop() {
+        if let Ok(serving) = load(client, models, version).await {
+            return Some(serving);
+        }
+    }
+    None
 }
 
 async fn read_rankings(client: &Client) -> Result<PortableRankings, RemoteError> {

@@ -50,8 +50,8 @@ pub struct Standing {
     pub whole: bool,
     /// The generation that it serves.
     pub published: Option<u64>,
-    /// The generation that this server answers with.
-    pub serving: Option<u64>,
+    /// The generation that this server answers with, and when it was trained.
+    pub serving: Option<(u64, Timestamp)>,
     /// Why these differ, if they do.
     pub missing_model: Option<String>,
     /// The log position up to which it has everything.
@@ -166,7 +166,10 @@ impl Remote {
     pub fn standing(&self) -> Standing {
         let base = self.base.load();
         let Meta { whole, generation, log_position, .. } = **self.meta.load();
-        let serving = base.serving.as_ref().map(|serving| serving.model.model().manifest().version.0);
+        let serving = base.serving.as_ref().map(|serving| {
+            let manifest = serving.model.model().manifest();
+            (manifest.version.0, manifest.created_at)
+        });
         let missing_model = base.missing_model.clone();
         Standing { whole, published: generation, serving, missing_model, log_position }
     }
@@ -513,9 +516,10 @@ impl Remote {
         let (found, others) = futures::future::try_join(found, others).await?;
         let mut searches = found.into_iter();
         let (first, k, unfiltered) = searches.next().unwrap_or_default();
+        let indexed = serving.map_or(0, |serving| serving.model.model().len());
         let found = match () {
             () if first.partial => Found::Partly,
-            () if first.rows.len() >= k => Found::Enough,
+            () if first.rows.len() >= k && k < indexed => Found::Enough,
             () => Found::All,
         };
         let rows: Vec<Row> = first.rows.into_iter().chain(searches.flat_map(|(rows, ..)| rows.rows)).collect();

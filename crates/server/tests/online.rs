@@ -187,6 +187,31 @@ async fn answers_from_redis_are_those_from_memory_on_every_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stateless_server_that_lacks_the_newest_model_serves_with_the_one_before() {
+    let redis = RedisServer::start(&[]);
+    let server = shop(&redis).await;
+    assert_eq!(train_one(&server.project).await, 2);
+    server.until_online(|online| online["whole"] == true && online["generation"] == 2).await;
+    let project = Project::new(&project(Some(&redis)));
+    let folder = project.path().join("data/generations");
+    std::fs::create_dir_all(&folder).unwrap();
+    let generations = server.project.path().join("data/generations");
+    std::os::unix::fs::symlink(generations.join("0000000001"), folder.join("0000000001")).unwrap();
+    let stateless = Running::with(project, Access::Stateless).await;
+    let lacks_it = |online: &Value| online["generation"] == 2 && online["missing_model"].is_string();
+    stateless.until_online(|online| online["whole"] == true && lacks_it(online)).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let ready = stateless.client.get("/health/ready").await.expect(200).json();
+    assert_eq!(ready["generation"]["version"], 1, "{ready}");
+    let metrics = stateless.client.get("/metrics").await.expect(200).text().to_owned();
+    assert!(metrics.lines().any(|line| line == "tastemaker_generation_version 1"), "{metrics}");
+    let (items, lacks) = ask(&stateless.client, &json!({"user_id": "u1", "limit": 5})).await;
+    assert_eq!((items.len(), lacks), (5, Vec::new()));
+    stateless.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_acknowledged_is_in_redis() {
     let redis = RedisServer::start(&[]);
     let server = shop(&redis).await;

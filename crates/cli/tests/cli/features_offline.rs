@@ -208,6 +208,9 @@ fn mistakes_name_a_remedy() {
     assert!(historical(&[]).failed(2).contains("--entities"));
     let error = project.run(&["features", "materialize", "--view", "wort"]).failed(1);
     assert!(error.contains("did you mean 'worth'?"), "{error}");
+    let run = project.run(&["features", "validate", "--sample", "0", "--at-least", "1"]);
+    assert!(run.status == Some(1) && run.stdout.starts_with("Nothing was compared"), "{}", run.stdout);
+    assert!(run.stderr.contains("0 values were compared, and --at-least asks for 1"), "{}", run.stderr);
     let error = project.run(&["features", "validate", "--sample", "2"]).failed(1);
     assert!(error.contains("a share from 0 to 1"), "{error}");
 }

@@ -59,9 +59,15 @@ impl Engine {
     }
 
     fn generation_health(&self) -> Option<GenerationHealth> {
-        let generation = self.recommender.generation()?;
-        let age = Timestamp::now().as_seconds() - generation.manifest().created_at.as_seconds();
-        Some(GenerationHealth { version: generation.version(), age_seconds: age.max(0.0) })
+        let (version, created_at) = match self.online.as_ref().filter(|_| self.is_stateless()) {
+            Some(online) => online.remote().standing().serving?,
+            None => {
+                let generation = self.recommender.generation()?;
+                (generation.version(), generation.manifest().created_at)
+            }
+        };
+        let age = Timestamp::now().as_seconds() - created_at.as_seconds();
+        Some(GenerationHealth { version, age_seconds: age.max(0.0) })
     }
 
     fn log_health(&self) -> LogHealth {

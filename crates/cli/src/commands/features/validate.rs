@@ -20,10 +20,11 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Works beside a running server. Compares the answers whose features were logged, which is the share recommend.log_features of
-them. The exit status is 1 if a value differs.
+them. The exit status is 1 if a value differs, or if fewer were compared than --at-least says.
 
-Example:
-  tastemaker features validate --metrics /var/lib/node_exporter/tastemaker.prom")]
+Examples:
+  tastemaker features validate --metrics /var/lib/node_exporter/tastemaker.prom
+  tastemaker features validate --at-least 100000     # in CI")]
 pub(crate) struct Args {
     /// The share of these answers to compare
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     /// Only answers made at this time or later
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
+    /// Fail if fewer values were compared
+    #[arg(long, value_name = "VALUES", default_value_t = 0)]
+    at_least: u64,
     /// Write what was found to this file as Prometheus metrics, for a textfile collector
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
@@ -109,6 +113,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         write_metrics(path, &validation).with_context(|| format!("cannot write {}", path.display()))?;
     }
     context.output.print(&Shown(&validation))?;
+    ensure!(
+        validation.values >= args.at_least,
+        "{} values were compared, and --at-least asks for {}; more answers are logged with recommend.log_features = 1",
+        count(validation.values),
+        count(args.at_least)
+    );
     Ok(if validation.mismatches == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
