@@ -51,9 +51,11 @@ for place, key in ipairs(KEYS) do
         end
         final = #fields
       end
-      for i = remove, last, 1000 do redis.call('HDEL', key, unpack(ARGV, i, math.min(i + 999, last))) end
       for i = first, final, 1000 do redis.call('HSET', key, unpack(fields, i, math.min(i + 999, final))) end
-      redis.call('PERSIST', key)
+      if known then
+        for i = remove, last, 1000 do redis.call('HDEL', key, unpack(ARGV, i, math.min(i + 999, last))) end
+        redis.call('PERSIST', key)
+      end
     else
       redis.call('DEL', key)
       redis.call('HSET', key, ':version', version, ':deleted', '1')
